@@ -1,0 +1,1 @@
+"""MoIST: distil one large teacher into a routed mixture of small specialists."""

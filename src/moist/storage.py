@@ -1,0 +1,85 @@
+"""Files that are whole or absent: atomic writes, checksums, and manifests that are written last."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from moist.types import UserError
+
+__all__ = ["content_key", "default_cache_dir", "file_sha256", "read_json", "write_atomic", "write_json"]
+
+
+def default_cache_dir() -> Path:
+    """Return the folder for decoded data and teacher signals: ``$MOIST_CACHE``, else ``~/.cache/moist``."""
+    return Path(os.environ.get("MOIST_CACHE") or Path.home() / ".cache" / "moist")
+
+
+def content_key(*parts: Any) -> str:
+    """Return a short name (16 hex digits) for JSON-like ``parts``: equal content has an equal key."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file so that it is either whole or absent: temporary neighbour, fsync, rename.
+
+    Args:
+        path: where the file shall be; its folder is made.
+        write: called with the temporary path, which it fills.
+
+    Raises:
+        UserError: the disk is full; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        write(partial)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"no space left on the disk while writing {path}; free some space and run the same command again, "
+                "it continues where it stopped"
+            ) from error
+        raise
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Mapping[str, Any] | list[Any]) -> None:
+    """Write ``value`` as indented JSON, atomically."""
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    write_atomic(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; the folder is incomplete, make it again") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete it and run the same command again") from None
