@@ -1,0 +1,207 @@
+"""Build a mixture from settings, for training and for deployment, and count what an input costs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from moist.config import Settings
+from moist.data import InputShape
+from moist.evaluation import count_cost
+from moist.mixture.model import InferenceSettings, MixtureOfSpecialists
+from moist.mixture.stacked import stack_if_possible
+from moist.students import StudentSettings, build_stages, create_student
+from moist.types import Cost, UserError
+
+__all__ = [
+    "InferenceSettings",
+    "MixtureSettings",
+    "RouterSettings",
+    "TrainableMixture",
+    "build_gate",
+    "build_mixture",
+    "mixture_cost",
+]
+
+Reads = Literal["inputs", "trunk"]
+
+
+class RouterSettings(Settings):
+    """The gate that scores the K specialists.
+
+    It reads the inputs, or the shared trunk's features (averaged over space), which costs next to nothing. ``linear`` and
+    ``mlp`` suit tables, flattened images and trunk features; ``cnn`` reads images, ``bag`` reads texts.
+    """
+
+    kind: Literal["linear", "mlp", "cnn", "bag"] = "linear"
+    reads: Reads = "inputs"
+    width: int = Field(16, ge=1)
+
+
+class MixtureSettings(Settings):
+    """Which mixture to make.
+
+    ``joint`` trains router and specialists together on the mixture likelihood. The other methods cut the data into domains
+    first and train each specialist apart on its own: ``class-domains`` by the teacher's confusions,
+    ``embedding-domains`` by k-means on its embeddings, ``random`` by chance, as a control.
+    """
+
+    method: Literal["joint", "class-domains", "embedding-domains", "random"] = "joint"
+    num_domains: int = Field(8, ge=2)
+    trunk_stages: int = Field(0, ge=0, description="first stages of the student that all specialists share")
+    router: RouterSettings = RouterSettings()
+    outside: float = Field(0.0, ge=0, le=1, description="share of a specialist's data drawn from outside its domain")
+
+
+class TrunkGate(nn.Module):
+    """Score specialists from the trunk's features, averaged over space where they have one."""
+
+    def __init__(self, num_features: int, num_domains: int, hidden: int | None) -> None:
+        super().__init__()
+        if hidden is None:
+            self.layers: nn.Module = nn.Linear(num_features, num_domains)
+        else:
+            self.layers = nn.Sequential(nn.Linear(num_features, hidden), nn.ReLU(), nn.Linear(hidden, num_domains))
+
+    def forward(self, features: Tensor) -> Tensor:
+        pooled = features.mean(dim=(2, 3)) if features.dim() == 4 else features
+        result: Tensor = self.layers(pooled)
+        return result
+
+
+def build_gate(settings: RouterSettings, shape: InputShape, num_domains: int, features: Tensor) -> nn.Module:
+    """Build the gate.
+
+    Args:
+        settings: what kind, and what it reads.
+        shape: what inputs look like.
+        num_domains: K.
+        features: (N, ...) the trunk's features of a few inputs.
+
+    Raises:
+        UserError: the kind does not suit what the gate reads.
+    """
+    if settings.reads == "trunk":
+        if settings.kind not in ("linear", "mlp"):
+            raise UserError(
+                f"a router that reads trunk features is 'linear' or 'mlp', got {settings.kind!r}; "
+                "set mixture.router.kind=linear or mixture.router.reads=inputs"
+            )
+        return TrunkGate(features.shape[1], num_domains, settings.width if settings.kind == "mlp" else None)
+    family: Literal["resnet", "mlp", "bag"] = "mlp"
+    if settings.kind == "cnn":
+        family = "resnet"
+    elif settings.kind == "bag":
+        family = "bag"
+    depth = {"linear": 0, "mlp": 1, "cnn": 1, "bag": 0}[settings.kind]
+    return create_student(StudentSettings(family=family, width=settings.width, depth=depth), shape, num_domains)
+
+
+class TrainableMixture(nn.Module):
+    """Trunk, gate and specialists in the form that trains fastest; :meth:`deploy` gives the mixture itself.
+
+    Args:
+        trunk: shared stages.
+        gate: scores (N, K).
+        members: K specialists of one shape.
+        reads: what the gate reads.
+    """
+
+    def __init__(self, trunk: nn.Module, gate: nn.Module, members: Sequence[nn.Module], reads: Reads) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.gate = gate
+        self.specialists = stack_if_possible(members)
+        self.reads: Reads = reads
+
+    def forward_all(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gate's scores (N, K) and all specialists' logits (N, K, C)."""
+        features = self.trunk(inputs)
+        scores: Tensor = self.gate(features if self.reads == "trunk" else inputs)
+        return scores, self.specialists(features)
+
+    def deploy(self) -> MixtureOfSpecialists:
+        """Return the mixture that runs only what it routes to, sharing trunk and gate with this one."""
+        specialists = nn.ModuleList(self.specialists.unstack())
+        return MixtureOfSpecialists(self.trunk, self.gate, specialists, reads=self.reads).eval()
+
+
+def build_mixture(
+    settings: MixtureSettings,
+    student: StudentSettings,
+    shape: InputShape,
+    num_classes: int,
+    example: Tensor,
+    generalist: nn.Module | None = None,
+) -> TrainableMixture:
+    """Build an untrained mixture of K specialists of the student's shape, each with a start of its own.
+
+    Args:
+        settings: the mixture.
+        student: the specialists (and with the trunk's stages, the generalist).
+        shape: what inputs look like.
+        num_classes: C.
+        example: (N, ...) a few inputs.
+        generalist: a trained student; trunk and specialists then start as its copies.
+
+    Raises:
+        UserError: the trunk would leave nothing for the specialists, or the router has no trunk to read.
+    """
+    stages = list(build_stages(student, shape, num_classes))
+    _check_trunk(settings, len(stages))
+    if generalist is not None:
+        stages = list(generalist.stages)  # type: ignore[arg-type]
+    cut = settings.trunk_stages
+    trunk = nn.Sequential(*copy.deepcopy(stages[:cut])) if cut else nn.Identity()
+    with torch.no_grad():
+        features = trunk.eval()(example)
+    trunk.train()
+    if generalist is None:
+        members = [
+            nn.Sequential(*build_stages(student, shape, num_classes)[cut:]) for _ in range(settings.num_domains)
+        ]
+    else:
+        members = [nn.Sequential(*copy.deepcopy(stages[cut:])) for _ in range(settings.num_domains)]
+    gate = build_gate(settings.router, shape, settings.num_domains, features)
+    return TrainableMixture(trunk, gate, members, settings.router.reads)
+
+
+def _check_trunk(settings: MixtureSettings, num_stages: int) -> None:
+    if settings.trunk_stages >= num_stages:
+        raise UserError(
+            f"mixture.trunk_stages must leave at least one of the student's {num_stages} stages to the specialists, got "
+            f"{settings.trunk_stages}; lower it"
+        )
+    if settings.router.reads == "trunk" and settings.trunk_stages == 0:
+        raise UserError(
+            "mixture.router.reads=trunk needs a shared trunk, got mixture.trunk_stages=0; "
+            "set mixture.trunk_stages or mixture.router.reads=inputs"
+        )
+
+
+def mixture_cost(mixture: MixtureOfSpecialists, example: Tensor, load_K: Sequence[float]) -> tuple[Cost, Cost]:
+    """Return (active, total) cost per input: trunk, gate and the specialists weighted by the share each serves.
+
+    Args:
+        mixture: the deployed mixture.
+        example: (N, ...) inputs to count on.
+        load_K: share of the inputs that each specialist serves; sums to top_k.
+    """
+    trunk = count_cost(mixture.trunk, example)
+    with torch.no_grad():
+        features = mixture.trunk(example)
+    gate = count_cost(mixture.gate, features if mixture.reads == "trunk" else example)
+    costs = [count_cost(specialist, features) for specialist in mixture.specialists]
+    mean = Cost(
+        sum(share * cost.macs for share, cost in zip(load_K, costs)),
+        round(sum(share * cost.params for share, cost in zip(load_K, costs))),
+        round(sum(share * cost.bytes for share, cost in zip(load_K, costs))),
+    )
+    every = Cost(sum(c.macs for c in costs), sum(c.params for c in costs), sum(c.bytes for c in costs))
+    shared = trunk + gate
+    return shared + mean, shared + every

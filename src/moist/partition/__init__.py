@@ -1,0 +1,17 @@
+"""Partitions: arrays in, disjoint domains out."""
+
+from moist.partition.domains import (
+    ConfusionPartitioner,
+    EmbeddingPartitioner,
+    RandomPartitioner,
+    confusion_matrix,
+    responsibilities,
+)
+
+__all__ = [
+    "ConfusionPartitioner",
+    "EmbeddingPartitioner",
+    "RandomPartitioner",
+    "confusion_matrix",
+    "responsibilities",
+]

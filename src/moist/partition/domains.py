@@ -1,0 +1,143 @@
+"""Ways to cut the data into K disjoint domains."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import log_softmax
+from sklearn.cluster import KMeans, SpectralClustering
+from threadpoolctl import threadpool_limits
+
+from moist.types import Partition, UserError
+
+__all__ = [
+    "ConfusionPartitioner",
+    "EmbeddingPartitioner",
+    "RandomPartitioner",
+    "confusion_matrix",
+    "responsibilities",
+]
+
+
+def confusion_matrix(probs_NC: np.ndarray, target_N: np.ndarray | None = None) -> np.ndarray:
+    """Return (C, C): row c is the mean prediction over the examples of class c, each row summing to 1.
+
+    Without labels the teacher's own most probable class stands for the label.
+    """
+    num_classes = probs_NC.shape[1]
+    target = probs_NC.argmax(axis=1) if target_N is None else target_N
+    sums = np.zeros((num_classes, num_classes))
+    np.add.at(sums, target, probs_NC)
+    totals = sums.sum(axis=1, keepdims=True)
+    return np.where(totals > 0, sums / np.maximum(totals, 1e-12), np.eye(num_classes))
+
+
+class ConfusionPartitioner:
+    """Put classes that the teacher confuses into one domain, by spectral clustering of the confusions.
+
+    Args:
+        num_domains: K, at most the number of classes.
+        seed: seed of the clustering.
+
+    Every domain gets at least one class. Ahmed, Baig and Torresani 2016, "Network of Experts" (arXiv 1604.06119), section 3.
+    """
+
+    def __init__(self, num_domains: int, seed: int = 0) -> None:
+        self.num_domains = num_domains
+        self.seed = seed
+
+    def partition(self, probs_NC: np.ndarray, target_N: np.ndarray | None = None) -> Partition:
+        """Return class domains from teacher probabilities (N, C), softened if they are nearly one-hot.
+
+        Raises:
+            UserError: more domains than classes.
+        """
+        num_classes = probs_NC.shape[1]
+        if self.num_domains > num_classes:
+            raise UserError(
+                f"class domains need num_domains at most the number of classes, got num_domains={self.num_domains} for "
+                f"{num_classes} classes; lower mixture.num_domains or use mixture.method=joint"
+            )
+        confusions = confusion_matrix(probs_NC, target_N)
+        affinity = (confusions + confusions.T) / 2 + 1e-6
+        np.fill_diagonal(affinity, 1.0)
+        classes = self._cluster(affinity)
+        target = probs_NC.argmax(axis=1) if target_N is None else target_N
+        return Partition(self.num_domains, classes[target], classes)
+
+    def _cluster(self, affinity: np.ndarray) -> np.ndarray:
+        num_classes = len(affinity)
+        if self.num_domains == num_classes:
+            return np.arange(num_classes)
+        if self.num_domains == 1:
+            return np.zeros(num_classes, dtype=np.int64)
+        with threadpool_limits(1):
+            clusters = SpectralClustering(
+                self.num_domains, affinity="precomputed", assign_labels="cluster_qr", random_state=self.seed
+            ).fit_predict(affinity)
+        return _fill_empty(clusters.astype(np.int64), self.num_domains)
+
+
+def _fill_empty(clusters: np.ndarray, num_domains: int) -> np.ndarray:
+    """Give each empty domain one member of the largest one, so that no specialist is born without work."""
+    clusters = clusters.copy()
+    for domain in range(num_domains):
+        if not (clusters == domain).any():
+            largest = np.bincount(clusters, minlength=num_domains).argmax()
+            clusters[np.flatnonzero(clusters == largest)[-1]] = domain
+    return clusters
+
+
+class EmbeddingPartitioner:
+    """Cut examples into domains by k-means on the teacher's embeddings (its log-probabilities where it has none).
+
+    Args:
+        num_domains: K, at most the number of examples.
+        seed: seed of the clustering.
+    """
+
+    def __init__(self, num_domains: int, seed: int = 0) -> None:
+        self.num_domains = num_domains
+        self.seed = seed
+
+    def partition(self, embedding_ND: np.ndarray) -> Partition:
+        """Return example domains from embeddings (N, D)."""
+        if self.num_domains > len(embedding_ND):
+            raise UserError(
+                f"num_domains must be at most the number of training examples, got num_domains={self.num_domains} for "
+                f"{len(embedding_ND)} examples; lower mixture.num_domains"
+            )
+        scale = embedding_ND.std() or 1.0
+        with threadpool_limits(1):
+            kmeans = KMeans(self.num_domains, n_init=4, random_state=self.seed).fit(embedding_ND / scale)
+        return Partition(self.num_domains, kmeans.labels_.astype(np.int64))
+
+
+class RandomPartitioner:
+    """Cut examples into domains of equal size at random: the control that any other partition must beat.
+
+    Args:
+        num_domains: K.
+        seed: seed of the assignment.
+    """
+
+    def __init__(self, num_domains: int, seed: int = 0) -> None:
+        self.num_domains = num_domains
+        self.seed = seed
+
+    def partition(self, num_examples: int) -> Partition:
+        """Return example domains for ``num_examples`` rows."""
+        assignment = np.arange(num_examples) % self.num_domains
+        return Partition(self.num_domains, np.random.default_rng(self.seed).permutation(assignment))
+
+
+def responsibilities(loss_NK: np.ndarray, log_prior_NK: np.ndarray) -> np.ndarray:
+    """Return h_nk ∝ g_nk exp(-loss_nk) as (N, K), rows summing to 1: the E step.
+
+    Args:
+        loss_NK: (N, K) negative log-likelihood of each member on each example, in nats.
+        log_prior_NK: (N, K) log gate probabilities.
+
+    Jordan and Jacobs 1994, "Hierarchical Mixtures of Experts and the EM Algorithm", equation 9.
+    """
+    result: np.ndarray = np.exp(log_softmax(log_prior_NK - loss_NK, axis=1))
+    return result

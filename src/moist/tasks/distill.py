@@ -1,0 +1,72 @@
+"""Distil one student from a teacher's signals, and from labels where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from moist.config import Settings
+from moist.losses import dist_loss, dkd_loss, kd_loss, standardize_logits
+from moist.types import Batch, TeacherSignal
+
+__all__ = ["DistillTask", "LossSettings", "Signals"]
+
+Signals = Callable[[Batch], TeacherSignal]
+
+
+class LossSettings(Settings):
+    """How a student follows its teacher.
+
+    ``hard_weight`` is the share of the labels' cross-entropy; the rest is the distillation loss. Without labels it counts
+    as 0.
+    """
+
+    kind: Literal["kd", "dkd", "dist"] = "kd"
+    temperature: float = Field(4.0, gt=0)
+    hard_weight: float = Field(0.1, ge=0, le=1)
+    standardize: bool = Field(False, description="standardise both networks' logits first (kd only)")
+    beta: float = Field(2.0, ge=0, description="weight of dkd's part among the other classes")
+
+
+class DistillTask(nn.Module):
+    """Train ``student`` towards the teacher's signal of the very view that it sees.
+
+    Args:
+        student: module from inputs (N, ...) to logits (N, C).
+        signals: the teacher, live or cached.
+        settings: the loss.
+
+    Hinton, Vinyals and Dean 2015 (arXiv 1503.02531), section 2, by default.
+    """
+
+    def __init__(self, student: nn.Module, signals: Signals, settings: LossSettings) -> None:
+        super().__init__()
+        self.student = student
+        self.signals = signals
+        self.settings = settings
+
+    def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Return the loss of one batch; DKD's weight rises over the first tenth of training."""
+        logits = self.student(batch.inputs).float()
+        soft = self._soft(logits, self.signals(batch).logits, batch.target, progress)
+        if batch.target is None:
+            return {"loss": soft}
+        hard = F.cross_entropy(logits, batch.target)
+        weight = self.settings.hard_weight
+        accuracy = (logits.detach().argmax(dim=1) == batch.target).float().mean()
+        return {"loss": (1 - weight) * soft + weight * hard, "accuracy": accuracy}
+
+    def _soft(self, logits: Tensor, teacher: Tensor, target: Tensor | None, progress: float) -> Tensor:
+        settings = self.settings
+        if settings.kind == "dist":
+            return dist_loss(logits, teacher, settings.temperature)
+        if settings.kind == "dkd":
+            labels = teacher.argmax(dim=1) if target is None else target
+            return min(10 * progress, 1.0) * dkd_loss(logits, teacher, labels, settings.temperature, beta=settings.beta)
+        if settings.standardize:
+            logits, teacher = standardize_logits(logits), standardize_logits(teacher)
+        return kd_loss(logits, teacher, settings.temperature)

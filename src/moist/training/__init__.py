@@ -1,0 +1,16 @@
+"""One fit loop that knows no method, resumable to the bit, and jobs that run it in parallel processes."""
+
+from moist.training.fit import BatchSource, Task, TrainingSettings, fit
+from moist.training.jobs import Job, JobFailed, JobResult, JobsSettings, run_jobs
+
+__all__ = [
+    "BatchSource",
+    "Job",
+    "JobFailed",
+    "JobResult",
+    "JobsSettings",
+    "Task",
+    "TrainingSettings",
+    "fit",
+    "run_jobs",
+]

@@ -1,0 +1,229 @@
+"""The fit loop: batches in, a trained task out, resumable after any step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from moist.config import Settings
+from moist.progress import Advance
+from moist.storage import write_atomic
+from moist.types import Batch, UserError
+
+__all__ = ["BatchSource", "Task", "TrainingSettings", "fit"]
+
+CHECKPOINT_EVERY_SECONDS = 30.0
+
+
+class BatchSource(Protocol):
+    """Batches of an epoch, the same ones whenever the same epoch is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, epoch: int) -> Iterator[Batch]: ...
+
+
+class Task(Protocol):
+    """What a method is to the loop: a module that maps a batch to ``{"loss": …}`` and parts worth logging.
+
+    ``progress`` is the fraction of training done, in [0, 1), for schedules.
+    """
+
+    def __call__(self, batch: Batch, progress: float) -> dict[str, Tensor]: ...
+
+
+class TrainingSettings(Settings):
+    """How a model is trained.
+
+    ``precision: bfloat16`` runs the forward pass under autocast; weights and losses stay float32.
+    """
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(128, ge=1)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(3e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    warmup: float = Field(0.05, ge=0, lt=1, description="fraction of the steps with a rising learning rate")
+    gradient_clip: float | None = Field(5.0, gt=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+def fit(
+    task: nn.Module,
+    batches: BatchSource,
+    settings: TrainingSettings,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    advance: Advance | None = None,
+    max_steps: int | None = None,
+) -> list[dict[str, float]]:
+    """Train ``task`` in place: backward, clip, step, log, checkpoint.
+
+    The learning rate rises linearly over the warm-up, then falls to zero along a cosine. With ``checkpoint`` the state
+    is saved every half minute and at the end of ``max_steps``, and a later call with the same arguments goes on from there,
+    bit for bit on a CPU with the same number of threads.
+
+    Args:
+        task: a module that is a :class:`Task`.
+        batches: where the batches come from.
+        settings: how to train.
+        seed: seed of everything random inside the task.
+        checkpoint: file to save to and resume from.
+        advance: told of every step.
+        max_steps: stop after this many steps in all, as an interruption would.
+
+    Returns:
+        One entry per finished epoch: the mean of every value that the task returned.
+
+    Raises:
+        UserError: the loss is not finite.
+    """
+    torch.manual_seed(seed)
+    optimizer = _build_optimizer(task, settings)
+    run = _Run(task, optimizer, checkpoint)
+    steps_per_epoch = len(batches)
+    total = settings.epochs * steps_per_epoch
+    run.load()
+    if advance is not None:
+        advance(run.step, total=total)
+    task.train()
+    while run.step < total:
+        epoch, done = divmod(run.step, steps_per_epoch)
+        for batch in islice(batches.epoch(epoch), done, None):
+            _set_learning_rate(optimizer, settings, run.step, total)
+            values = _train_step(task, batch, optimizer, settings, run.step / total)
+            run.record(values, last_of_epoch=(run.step + 1) % steps_per_epoch == 0)
+            run.report(advance, f"loss {values['loss']:.3f}")
+            if max_steps is not None and run.step >= max_steps:
+                run.save()
+                return run.history
+            run.save_now_and_then()
+    task.eval()
+    return run.history
+
+
+class _Run:
+    """The state of one training run: what a checkpoint holds."""
+
+    def __init__(self, task: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path | None) -> None:
+        self.task, self.optimizer, self.checkpoint = task, optimizer, checkpoint
+        self.step = 0
+        self.history: list[dict[str, float]] = []
+        self._sums: dict[str, float] = {}
+        self._count = 0
+        self._saved_at = time.monotonic()
+
+    def record(self, values: dict[str, float], *, last_of_epoch: bool) -> None:
+        self.step += 1
+        self._count += 1
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        if last_of_epoch:
+            self.history.append({name: total / self._count for name, total in self._sums.items()})
+            self._sums, self._count = {}, 0
+
+    def report(self, advance: Advance | None, note: str) -> None:
+        """Tell of one step; whoever is told may end the run here, where the state is whole."""
+        if advance is None:
+            return
+        try:
+            advance(1, note)
+        except (KeyboardInterrupt, SystemExit):
+            self.save()
+            raise
+
+    def save_now_and_then(self) -> None:
+        if self.checkpoint is not None and time.monotonic() - self._saved_at > CHECKPOINT_EVERY_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        if self.checkpoint is None:
+            return
+        state = {
+            "task": self.task.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+            "step": self.step,
+            "history": self.history,
+            "sums": self._sums,
+            "count": self._count,
+        }
+        write_atomic(self.checkpoint, lambda partial: torch.save(state, partial))
+        self._saved_at = time.monotonic()
+
+    def load(self) -> None:
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return
+        try:
+            state: dict[str, Any] = torch.load(self.checkpoint, weights_only=True)
+            self.task.load_state_dict(state["task"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, KeyError, ValueError, EOFError, OSError) as error:
+            raise UserError(
+                f"the checkpoint {self.checkpoint} does not fit or is damaged ({str(error)[:200]}); delete it to train anew"
+            ) from error
+        torch.set_rng_state(state["random"])
+        self.step, self.history = state["step"], state["history"]
+        self._sums, self._count = state["sums"], state["count"]
+
+
+def _build_optimizer(task: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Weight decay acts on matrices and kernels, not on biases and norms."""
+    params = [p for p in task.parameters() if p.requires_grad]
+    decays = [getattr(p, "decays", p.dim() > 1) for p in params]
+    groups = [
+        {"params": [p for p, d in zip(params, decays) if d], "weight_decay": settings.weight_decay},
+        {"params": [p for p, d in zip(params, decays) if not d], "weight_decay": 0.0},
+    ]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0
+        )
+    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+
+
+def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: TrainingSettings, step: int, total: int) -> None:
+    rate = settings.learning_rate * learning_rate_factor(step, total, settings.warmup)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def learning_rate_factor(step: int, total: int, warmup: float) -> float:
+    """Return the share of the peak learning rate at ``step``: linear warm-up, then a cosine to zero."""
+    rise = max(1, round(total * warmup))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
+
+
+def _train_step(
+    task: nn.Module,
+    batch: Batch,
+    optimizer: torch.optim.Optimizer,
+    settings: TrainingSettings,
+    progress: float,
+) -> dict[str, float]:
+    optimizer.zero_grad(set_to_none=True)
+    with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        values: dict[str, Tensor] = task(batch, progress)
+    loss = values["loss"]
+    if not torch.isfinite(loss):
+        raise UserError(
+            f"the training loss must be finite, got {loss.item()} at progress {progress:.1%}; lower training.learning_rate "
+            f"(now {settings.learning_rate:g}) or look for NaNs in the data"
+        )
+    loss.backward()  # type: ignore[no-untyped-call]
+    if settings.gradient_clip is not None:
+        nn.utils.clip_grad_norm_(task.parameters(), settings.gradient_clip)
+    optimizer.step()
+    return {name: value.item() for name, value in values.items()}

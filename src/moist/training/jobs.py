@@ -1,0 +1,294 @@
+"""Jobs: pure, content-addressed pieces of work that run in parallel processes and survive being killed.
+
+A job is a function named by its import path, a JSON payload, and a folder. Its ``done.json`` is written last: where it
+exists, and was written for the same payload, the job is not run again.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from moist.config import Settings
+from moist.progress import Advance, JobsDisplay, jobs_display, say
+from moist.storage import content_key, read_json, write_json
+from moist.types import UserError
+
+__all__ = ["Job", "JobFailed", "JobResult", "JobsSettings", "run_jobs"]
+
+Payload = dict[str, Any]
+JobFunction = Callable[[Payload, Path, Advance], dict[str, Any]]
+
+
+class JobsSettings(Settings):
+    """Where jobs run. ``workers: 0`` means one process per free core; each uses ``threads`` threads."""
+
+    backend: Literal["local"] = "local"
+    workers: int = Field(0, ge=0)
+    threads: int = Field(1, ge=1)
+    retries: int = Field(2, ge=0, description="how often a job is run again after its process was killed")
+
+
+class JobFailed(RuntimeError):
+    """A job raised an error, or its process was killed too often."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work.
+
+    Args:
+        name: what to call it on the screen; unique among the jobs of a call.
+        function: import path ``module:function`` of ``f(payload, folder, advance) -> JSON result``.
+        payload: everything that the result depends on, as JSON.
+        folder: where it keeps its files; the folder's ``done.json`` tells that it is complete.
+        after: names of jobs whose results it reads.
+    """
+
+    name: str
+    function: str
+    payload: Payload
+    folder: Path
+    after: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return content_key(self.function, self.payload)
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a finished job returned, and how long it took in all its attempts."""
+
+    value: dict[str, Any]
+    seconds: float
+    folder: Path
+
+
+@dataclass
+class _Running:
+    job: Job
+    process: BaseProcess
+    channel: Connection
+    attempt: int
+    error: tuple[str, str] | None = field(default=None)
+
+
+def finished(job: Job) -> JobResult | None:
+    """Return the job's result if its folder holds one made for the same payload."""
+    marker = job.folder / "done.json"
+    if not marker.exists():
+        return None
+    done = read_json(marker)
+    return JobResult(done["value"], done["seconds"], job.folder) if done.get("key") == job.key else None
+
+
+def free_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_jobs(jobs: Sequence[Job], settings: JobsSettings, *, quiet: bool = False) -> dict[str, JobResult]:
+    """Run jobs in parallel processes, each after those it depends on, and return the results by name.
+
+    Jobs start in the given order as far as their dependencies allow. A job whose process is killed is started again and
+    resumes from its own checkpoint. On Ctrl-C every job saves its state and stops.
+
+    Raises:
+        UserError: a job met an error that the user can mend.
+        JobFailed: a job raised any other error, or was killed more than ``settings.retries`` times.
+    """
+    pool = _Pool(settings)
+    results = {job.name: result for job in jobs if (result := finished(job)) is not None}
+    waiting = [job for job in jobs if job.name not in results]
+    with jobs_display(len(jobs), done=len(results), quiet=quiet) as display:
+        try:
+            while waiting or pool.running:
+                for job in [job for job in waiting if all(name in results for name in job.after)]:
+                    if pool.full:
+                        break
+                    waiting.remove(job)
+                    pool.start(job)
+                    display.start(job.name)
+                for job, result in pool.poll(display):
+                    results[job.name] = result
+                    display.finish(job.name)
+        finally:
+            pool.stop()
+    return results
+
+
+class _Pool:
+    """One process per job, at most ``workers`` at a time."""
+
+    def __init__(self, settings: JobsSettings) -> None:
+        self.settings = settings
+        self.workers = settings.workers or max(1, free_cores() // settings.threads)
+        self.running: list[_Running] = []
+        # A fork server starts workers in milliseconds with the libraries already loaded, and without threads to inherit.
+        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        self.context: Any = multiprocessing.get_context(method)
+        if method == "forkserver":
+            self.context.set_forkserver_preload(["moist.training.fit"])
+
+    @property
+    def full(self) -> bool:
+        return len(self.running) >= self.workers
+
+    def start(self, job: Job, attempt: int = 0) -> None:
+        ours, theirs = self.context.Pipe()
+        arguments = (job.function, job.payload, str(job.folder), job.key, self.settings.threads, theirs)
+        process = self.context.Process(target=_work, args=arguments, name=job.name, daemon=True)
+        with _one_thread_environment(self.settings.threads):
+            process.start()
+        theirs.close()
+        self.running.append(_Running(job, process, ours, attempt))
+
+    def poll(self, display: JobsDisplay) -> list[tuple[Job, JobResult]]:
+        """Wait for news and return the jobs that finished."""
+        wait([item for run in self.running for item in (run.channel, run.process.sentinel)], timeout=1.0)
+        done = []
+        for run in list(self.running):
+            self._listen(run, display)
+            if not run.process.is_alive():
+                self._listen(run, display)
+                self.running.remove(run)
+                result = self._conclude(run)
+                if result is not None:
+                    done.append((run.job, result))
+        return done
+
+    def _listen(self, run: _Running, display: JobsDisplay) -> None:
+        with suppress(EOFError, OSError):
+            while run.channel.poll():
+                kind, *content = run.channel.recv()
+                if kind == "error":
+                    run.error = (content[0], content[1])
+                else:
+                    display.update(run.job.name, *content)
+
+    def _conclude(self, run: _Running) -> JobResult | None:
+        run.process.join()
+        run.channel.close()
+        result = finished(run.job)
+        if result is not None:
+            return result
+        if run.error is not None:
+            kind, text = run.error
+            if kind == "user":
+                raise UserError(f"{run.job.name}: {text}")
+            raise JobFailed(f"job {run.job.name!r} failed:\n{text}")
+        if run.attempt >= self.settings.retries:
+            raise JobFailed(
+                f"the process of job {run.job.name!r} was killed {run.attempt + 1} times (exit code {run.process.exitcode}); "
+                "if memory ran out, lower jobs.workers or training.batch_size, then run the same command again to go on"
+            )
+        say(f"{run.job.name}: its process was killed (exit code {run.process.exitcode}); starting it again")
+        self.start(run.job, run.attempt + 1)
+        return None
+
+    def stop(self) -> None:
+        """End what still runs; each job saves its state on SIGTERM."""
+        for run in self.running:
+            run.process.terminate()
+        for run in self.running:
+            run.process.join(timeout=10)
+            if run.process.is_alive():
+                run.process.kill()
+                run.process.join()
+        self.running = []
+
+
+class _one_thread_environment:
+    """Give child processes the thread count through the environment, before they load any library."""
+
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def __enter__(self) -> None:
+        self.before = {name: os.environ.get(name) for name in self.names}
+        os.environ.update(dict.fromkeys(self.names, str(self.threads)))
+
+    def __exit__(self, *_: object) -> None:
+        for name, value in self.before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _work(function: str, payload: Payload, folder: str, key: str, threads: int, channel: Connection) -> None:
+    """Run one job in a process of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    reporter = _Reporter(channel)
+    signal.signal(signal.SIGTERM, reporter.request_stop)
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    try:
+        _limit_threads(threads)
+        module, _, name = function.partition(":")
+        call: JobFunction = getattr(importlib.import_module(module), name)
+        value = call(payload, place, reporter)
+        write_json(place / "done.json", {"key": key, "seconds": time.monotonic() - start, "value": value})
+    except UserError as error:
+        _report_error(channel, "user", str(error))
+    except Exception:
+        _report_error(channel, "bug", traceback.format_exc())
+
+
+def _report_error(channel: Connection, kind: str, text: str) -> None:
+    with suppress(OSError):
+        channel.send(("error", kind, text))
+    sys.exit(1)
+
+
+def _limit_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+class _Reporter:
+    """Send progress to the parent, a few times a second; stop when the parent is gone or asks for it.
+
+    SIGTERM only leaves a note: the job stops at its next report, where its state is whole and can be saved.
+    """
+
+    def __init__(self, channel: Connection) -> None:
+        self.channel = channel
+        self.stopping = False
+        self.done = 0.0
+        self.sent_at = 0.0
+
+    def __call__(self, steps: float = 1, note: str = "", total: float | None = None) -> None:
+        if self.stopping:
+            raise SystemExit(143)
+        self.done += steps
+        now = time.monotonic()
+        if now - self.sent_at < 0.3 and total is None:
+            return
+        self.sent_at = now
+        try:
+            self.channel.send(("progress", self.done, total, note))
+        except OSError:
+            raise SystemExit(143) from None
+
+    def request_stop(self, *_: object) -> None:
+        self.stopping = True
