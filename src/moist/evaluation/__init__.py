@@ -1,0 +1,21 @@
+"""Measure: accuracy and calibration, cost, latency, routing quality, and comparisons between systems."""
+
+from moist.evaluation.comparison import gap_recovered, interpolate_macs_at_accuracy
+from moist.evaluation.cost import count_active_params, count_cost
+from moist.evaluation.deferral import choose_threshold_for_cost
+from moist.evaluation.latency import measure_latency
+from moist.evaluation.routing_quality import routing_report
+from moist.evaluation.scores import CalibrationCurve, calibration_curve, evaluate
+
+__all__ = [
+    "CalibrationCurve",
+    "calibration_curve",
+    "choose_threshold_for_cost",
+    "count_active_params",
+    "count_cost",
+    "evaluate",
+    "gap_recovered",
+    "interpolate_macs_at_accuracy",
+    "measure_latency",
+    "routing_report",
+]

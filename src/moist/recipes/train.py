@@ -1,0 +1,223 @@
+"""The training jobs: each reads a workspace, trains one thing, and leaves weights, curves and predictions in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from moist.config import load_config
+from moist.mixture import MixtureOfSpecialists, MixtureSettings, TrainableMixture, build_gate, build_mixture
+from moist.partition import ConfusionPartitioner, EmbeddingPartitioner, RandomPartitioner
+from moist.progress import Advance
+from moist.recipes.workspace import Workspace, workspace_from_payload
+from moist.storage import write_atomic, write_json
+from moist.students import StudentSettings, create_student
+from moist.tasks import DistillTask, JointTask, RouterTask
+from moist.teachers import open_signal_cache
+from moist.training import TrainingSettings, fit
+from moist.types import Partition
+
+__all__ = ["make_partition", "train_gate", "train_joint", "train_specialist", "train_student"]
+
+Payload = dict[str, Any]
+
+
+def train_student(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
+    """Distil one single student on all training data.
+
+    The payload holds ``student`` (its settings), ``epochs`` and ``seed`` beside the workspace.
+    """
+    space = workspace_from_payload(payload)
+    torch.manual_seed(payload["seed"])
+    student = create_student(
+        load_config(StudentSettings, payload["student"]), space.transform.input_shape, space.num_classes
+    )
+    task = DistillTask(student, space.signals(), space.settings.loss)
+    history = _fit(space, task, payload, folder, advance)
+    return _finish(space, student, history, folder, _student_outputs)
+
+
+def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
+    """Train trunk, gate and specialists jointly on the mixture likelihood."""
+    space = workspace_from_payload(payload)
+    torch.manual_seed(payload["seed"])
+    mixture = new_mixture(space, load_config(MixtureSettings, payload["mixture"]))
+    task = JointTask(mixture, space.signals(), space.settings.loss, space.settings.joint)
+    history = _fit(space, task, payload, folder, advance)
+    return _finish(space, mixture.deploy(), history, folder, _mixture_outputs)
+
+
+def new_mixture(space: Workspace, settings: MixtureSettings, generalist: nn.Module | None = None) -> TrainableMixture:
+    """Build an untrained mixture for the workspace's data."""
+    shape = space.transform.input_shape
+    return build_mixture(settings, space.settings.student, shape, space.num_classes, space.example(), generalist)
+
+
+def load_generalist(space: Workspace, folder: Path) -> nn.Module:
+    """Load the generalist that a job trained into ``folder``."""
+    student = create_student(space.settings.student, space.transform.input_shape, space.num_classes)
+    student.load_state_dict(load_file(folder / "model.safetensors"))
+    return student.eval()
+
+
+def make_partition(space: Workspace, settings: MixtureSettings, seed: int) -> Partition:
+    """Cut the training data into domains by the method named in ``settings``."""
+    train = space.splits.train
+    if settings.method == "random":
+        return RandomPartitioner(settings.num_domains, seed).partition(len(train))
+    if settings.method == "class-domains":
+        softened = torch.from_numpy(space.teacher_logits("train") / space.settings.loss.temperature).softmax(dim=1)
+        return ConfusionPartitioner(settings.num_domains, seed).partition(softened.numpy(), train.target)
+    cache = open_signal_cache(Path(space.signal_paths["train"]))
+    rows = np.arange(len(train))
+    embedding = cache.embedding(rows, np.zeros_like(rows)) if cache.has_embedding else space.teacher_logits("train")
+    return EmbeddingPartitioner(settings.num_domains, seed).partition(embedding)
+
+
+def train_specialist(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
+    """Train one specialist, from the generalist's weights, on the examples of its own domain.
+
+    The trunk, where there is one, stays the generalist's: all specialists share it.
+    """
+    space = workspace_from_payload(payload)
+    settings = load_config(MixtureSettings, payload["mixture"])
+    torch.manual_seed(payload["seed"])
+    generalist = load_generalist(space, Path(payload["generalist"]))
+    _freeze_trunk(generalist, settings.trunk_stages)
+    partition = make_partition(space, settings, payload["partition_seed"])
+    rows = _domain_rows(partition, payload["domain"], settings.outside, payload["seed"])
+    task = _FrozenTrunkTask(generalist, settings.trunk_stages, DistillTask(generalist, space.signals(), space.settings.loss))
+    history = _fit(space, task, payload, folder, advance, rows)
+    tail = nn.Sequential(*list(generalist.stages)[settings.trunk_stages :])  # type: ignore[arg-type]
+    _save(folder, tail, history)
+    return {"history": history, "examples": len(rows)}
+
+
+def _freeze_trunk(student: nn.Module, trunk_stages: int) -> None:
+    for stage in list(student.stages)[:trunk_stages]:  # type: ignore[arg-type]
+        stage.requires_grad_(False)
+
+
+class _FrozenTrunkTask(nn.Module):
+    """Keep a frozen trunk in evaluation mode while the rest trains, so that its batch statistics stay put."""
+
+    def __init__(self, student: nn.Module, trunk_stages: int, task: nn.Module) -> None:
+        super().__init__()
+        self.task = task
+        self._trunk = list(student.stages)[:trunk_stages]  # type: ignore[arg-type]
+
+    def train(self, mode: bool = True) -> _FrozenTrunkTask:
+        super().train(mode)
+        for stage in self._trunk:
+            stage.eval()
+        return self
+
+    def forward(self, *arguments: Any) -> dict[str, Tensor]:
+        values: dict[str, Tensor] = self.task(*arguments)
+        return values
+
+
+def _domain_rows(partition: Partition, domain: int, outside: float, seed: int) -> np.ndarray:
+    own = np.flatnonzero(partition.assignment == domain)
+    if outside == 0:
+        return own
+    others = np.flatnonzero(partition.assignment != domain)
+    wanted = min(len(others), round(len(own) * outside / max(1 - outside, 1e-9)))
+    return np.sort(np.concatenate([own, np.random.default_rng(seed).choice(others, wanted, replace=False)]))
+
+
+def train_gate(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
+    """Train the router of domains that were cut beforehand, and put the mixture together."""
+    space = workspace_from_payload(payload)
+    settings = load_config(MixtureSettings, payload["mixture"])
+    torch.manual_seed(payload["seed"])
+    stages = list(load_generalist(space, Path(payload["generalist"])).stages)  # type: ignore[arg-type]
+    trunk = nn.Sequential(*stages[: settings.trunk_stages]) if settings.trunk_stages else nn.Identity()
+    trunk.requires_grad_(False)
+    with torch.no_grad():
+        features = trunk(space.example())
+    gate = build_gate(settings.router, space.transform.input_shape, settings.num_domains, features)
+    partition = make_partition(space, settings, payload["partition_seed"])
+    reader = gate if settings.router.reads == "inputs" else _TrunkThenGate(trunk, gate)
+    history = _fit(space, RouterTask(reader, partition, space.signals()), payload, folder, advance)
+    tails = []
+    for specialist in payload["specialists"]:
+        tail = nn.Sequential(*load_generalist(space, Path(payload["generalist"])).stages[settings.trunk_stages :])  # type: ignore[index]
+        tail.load_state_dict(load_file(Path(specialist) / "model.safetensors"))
+        tails.append(tail)
+    mixture = MixtureOfSpecialists(trunk, gate, nn.ModuleList(tails), reads=settings.router.reads).eval()  # type: ignore[arg-type]
+    result = _finish(space, mixture, history, folder, _mixture_outputs)
+    classes = partition.class_to_domain
+    return {**result, "class_to_domain": None if classes is None else classes.tolist()}
+
+
+class _TrunkThenGate(nn.Module):
+    """A gate that reads a frozen trunk's features."""
+
+    def __init__(self, trunk: nn.Module, gate: nn.Module) -> None:
+        super().__init__()
+        self.gate = gate
+        self._trunk = [trunk.eval()]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            features = self._trunk[0](inputs)
+        scores: Tensor = self.gate(features)
+        return scores
+
+
+def _fit(
+    space: Workspace, task: nn.Module, payload: Payload, folder: Path, advance: Advance, rows: np.ndarray | None = None
+) -> list[dict[str, float]]:
+    settings: TrainingSettings = space.settings.training.model_copy(update={"epochs": payload["epochs"]})
+    loader = space.loader(payload["seed"], settings.batch_size, rows)
+    checkpoint = folder / "checkpoint.pt"
+    return fit(task, loader, settings, seed=payload["seed"], checkpoint=checkpoint, advance=advance)
+
+
+Outputs = Callable[[Any, Tensor], dict[str, Tensor]]
+
+
+def _student_outputs(student: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+    return {"logits": student(inputs)}
+
+
+def _mixture_outputs(mixture: MixtureOfSpecialists, inputs: Tensor) -> dict[str, Tensor]:
+    scores, logits = mixture.forward_all(inputs)
+    return {"scores": scores, "logits": logits}
+
+
+def _finish(
+    space: Workspace, model: nn.Module, history: list[dict[str, float]], folder: Path, outputs: Outputs
+) -> dict[str, Any]:
+    """Keep the weights, the curves, and what the model says of the validation and test parts."""
+    model.eval()
+    for split in ("validation", "test"):
+        part = space.part(split)
+        if part is not None and len(part):
+            _save_outputs(folder / f"{split}.safetensors", _run(space, model, split, outputs))
+    _save(folder, model, history)
+    return {"history": history}
+
+
+@torch.inference_mode()
+def _run(space: Workspace, model: nn.Module, split: str, outputs: Outputs) -> dict[str, Tensor]:
+    parts = [outputs(model, space.transform.to_tensor(rows)) for rows in space.inputs(split).split(512)]
+    return {name: torch.cat([part[name] for part in parts]).float() for name in parts[0]}
+
+
+def _save_outputs(path: Path, tensors: dict[str, Tensor]) -> None:
+    write_atomic(path, lambda partial: save_file(tensors, partial))
+
+
+def _save(folder: Path, model: nn.Module, history: list[dict[str, float]]) -> None:
+    state = {name: value.contiguous().clone() for name, value in model.state_dict().items()}
+    write_atomic(folder / "model.safetensors", lambda partial: save_file(state, partial))
+    write_json(folder / "history.json", history)
+    (folder / "checkpoint.pt").unlink(missing_ok=True)

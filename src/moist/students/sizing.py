@@ -1,0 +1,80 @@
+"""Find the smallest student that costs at least as much as something else: the fair comparison's size."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from moist.data import InputShape
+from moist.evaluation import count_cost
+from moist.students.settings import StudentSettings
+from moist.students.student import create_student
+from moist.types import Cost, UserError
+
+__all__ = ["width_for"]
+
+LARGEST_WIDTH = 4096
+
+
+def width_for(
+    settings: StudentSettings,
+    shape: InputShape,
+    num_classes: int,
+    *,
+    macs: float | None = None,
+    params: int | None = None,
+    example: Tensor,
+) -> StudentSettings:
+    """Return the settings with the smallest width whose counted cost is at least the target.
+
+    A separate tail width is dropped: the student found has one width throughout. Torch's global generator is left as
+    it was.
+
+    Args:
+        settings: the student to size; its own width is ignored.
+        shape: what it reads.
+        num_classes: C.
+        macs: multiply-accumulates per input to reach; with ``params`` too, both are reached.
+        params: parameters to reach.
+        example: (N, ...) inputs to count the cost on.
+
+    Raises:
+        UserError: no target is given, the family has no width, or no width up to 4096 is large enough.
+    """
+    if macs is None and params is None:
+        raise UserError("width_for needs macs or params to reach, got neither; give one")
+    if settings.family == "torch":
+        raise UserError("family 'torch' has no width to search, got a factory; set its size in factory_settings")
+    single = settings.model_copy(update={"tail_width": None, "tail_from": None})
+    step = settings.heads if settings.family == "transformer" else 1
+
+    @cache
+    def cost(steps: int) -> Cost:
+        return _count(single.model_copy(update={"width": steps * step}), shape, num_classes, example)
+
+    def enough(steps: int) -> bool:
+        return cost(steps).macs >= (macs or 0) and cost(steps).params >= (params or 0)
+
+    low, high = 0, 1  # a width of low steps is too small, one of high steps is large enough
+    while not enough(high):
+        low, high = high, 2 * high
+        if high * step > LARGEST_WIDTH:
+            raise UserError(
+                f"a {settings.family} of width up to {low * step} reaches {cost(low).macs:.4g} MACs and "
+                f"{cost(low).params} parameters, got a target of {macs} MACs and {params} parameters; raise depth"
+            )
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return single.model_copy(update={"width": high * step})
+
+
+def _count(settings: StudentSettings, shape: InputShape, num_classes: int, example: Tensor) -> Cost:
+    # The meta device has sizes without values, so that a wide candidate costs nothing to build and run; ids of text
+    # need their values, since padding is free.
+    device = "cpu" if shape.kind == "text" else "meta"
+    with torch.random.fork_rng(devices=[]), torch.device(device):
+        student = create_student(settings, shape, num_classes)
+    return count_cost(student, example.to(device))

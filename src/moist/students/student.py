@@ -1,0 +1,77 @@
+"""Build a student of any family from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from moist.data import InputShape
+from moist.students.bag import bag_stages
+from moist.students.dscnn import dscnn_stages
+from moist.students.factory import factory_stages
+from moist.students.mlp import mlp_stages
+from moist.students.resnet import resnet_stages
+from moist.students.settings import StudentSettings
+from moist.students.transformer import transformer_stages
+from moist.types import UserError
+
+__all__ = ["Student", "build_stages", "create_student"]
+
+FAMILIES: dict[str, Callable[[StudentSettings, InputShape, int], list[nn.Module]]] = {
+    "resnet": resnet_stages,
+    "dscnn": dscnn_stages,
+    "mlp": mlp_stages,
+    "bag": bag_stages,
+    "transformer": transformer_stages,
+    "torch": factory_stages,
+}
+INPUT_KINDS: dict[str, tuple[str, ...]] = {
+    "resnet": ("vision",),
+    "dscnn": ("vision",),
+    "mlp": ("tabular", "vision"),
+    "bag": ("text",),
+    "transformer": ("text",),
+    "torch": ("vision", "text", "tabular"),
+}
+
+
+class Student(nn.Module):
+    """A small model: its stages run one after the other, inputs in, logits (N, C) out."""
+
+    def __init__(self, stages: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return logits (N, C) of inputs (N, ...)."""
+        for stage in self.stages:
+            inputs = stage(inputs)
+        return inputs
+
+
+def build_stages(settings: StudentSettings, shape: InputShape, num_classes: int) -> list[nn.Module]:
+    """Build the stages of a student, freshly initialised from torch's global generator.
+
+    A trunk is ``stages[:t]`` and a specialist's tail ``stages[t:]``.
+
+    Args:
+        settings: what the student looks like.
+        shape: what it reads.
+        num_classes: C.
+
+    Raises:
+        UserError: the family does not read inputs of this kind, or a factory fails the checks of its family.
+    """
+    if shape.kind not in INPUT_KINDS[settings.family]:
+        fitting = [family for family, kinds in INPUT_KINDS.items() if shape.kind in kinds]
+        raise UserError(
+            f"student family {settings.family!r} reads {' or '.join(INPUT_KINDS[settings.family])} inputs, "
+            f"got {shape.kind} data; choose family: {' or '.join(fitting)}"
+        )
+    return FAMILIES[settings.family](settings, shape, num_classes)
+
+
+def create_student(settings: StudentSettings, shape: InputShape, num_classes: int) -> Student:
+    """Build a whole student; arguments and errors as :func:`build_stages`."""
+    return Student(build_stages(settings, shape, num_classes))
