@@ -30,7 +30,7 @@ NAMES = [f"{settings.family}-{shape.kind}-{number}" for number, (settings, shape
 def inputs_of(shape: InputShape, rows: int = 4) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     if shape.kind == "text":
-        return torch.randint(0, shape.num_buckets, (rows, *shape.shape), generator=generator)
+        return torch.randint(0, shape.num_buckets + 1, (rows, *shape.shape), generator=generator)
     inputs = torch.randn(rows, *shape.shape, generator=generator)
     for column, count in enumerate(shape.num_categories, start=-len(shape.num_categories)):
         inputs[:, column] = torch.randint(0, count, (rows,), generator=generator).float()

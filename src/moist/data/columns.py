@@ -30,7 +30,9 @@ def label_column(schema: pa.Schema, named: str | None, origin: str) -> str | Non
             return name
     classed = [name for name in schema.names if class_names(schema, name)]
     if len(classed) > 1:
-        raise UserError(f"one column must hold the classes, {origin} has {', '.join(classed)}; name one as label_column")
+        raise UserError(
+            f"one column must hold the classes, {origin} has {', '.join(classed)}; name one as label_column"
+        )
     return classed[0] if classed else None
 
 
@@ -43,7 +45,7 @@ def image_column(schema: pa.Schema, named: str | None, origin: str) -> str | Non
     if named is not None and named not in schema.names:
         raise missing_column(named, schema.names, origin)
     features = hub_features(schema)
-    found = [f.name for f in schema if _holds_images(f.type, features.get(f.name))]
+    found: list[str] = [f.name for f in schema if _holds_images(f.type, features.get(f.name))]
     if named is not None:
         return named if named in found else None
     for name in (*IMAGE_NAMES, *found):
@@ -58,7 +60,7 @@ def text_column(schema: pa.Schema, named: str | None, label: str | None, origin:
     Raises:
         UserError: the named column is missing or holds no strings, or none can be told from the others.
     """
-    texts = [f.name for f in schema if f.name != label and _holds_text(f.type)]
+    texts: list[str] = [f.name for f in schema if f.name != label and _holds_text(f.type)]
     if named is not None:
         if named not in schema.names:
             raise missing_column(named, schema.names, origin)

@@ -31,10 +31,12 @@ def load_from_hub(name: str) -> dict[str, Rows]:
     except Exception as error:  # The library passes on whatever its many parts raise.
         raise UserError(
             f"the data set {name} must be reachable on the hub, it could not be read "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}); check the name and "
-            "the network, or download the data and give data.path"
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}); check the name "
+            "and the network, or download the data and give data.path"
         ) from None
-    splits = {SPLIT_NAMES[key]: _rows(datasets, part, f"{name} {key}") for key, part in loaded.items() if key in SPLIT_NAMES}
+    splits = {
+        SPLIT_NAMES[key]: _rows(datasets, part, f"{name} {key}") for key, part in loaded.items() if key in SPLIT_NAMES
+    }
     if "train" not in splits:
         raise UserError(
             f"a data set must have a train split, {name} has {', '.join(loaded)}; download the data and give data.path"

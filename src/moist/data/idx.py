@@ -51,7 +51,7 @@ def read_idx(file: Path) -> np.ndarray:
     shape = tuple(int(n) for n in np.frombuffer(data, ">u4", axes, 4))
     if len(data) - 4 - 4 * axes != int(np.prod(shape)):
         raise _damaged(file, f"it must hold {shape} bytes, but has {len(data) - 4 - 4 * axes}")
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape).copy()
+    return np.array(np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape))
 
 
 def _damaged(file: Path, why: str) -> UserError:

@@ -15,7 +15,7 @@ from moist.progress import progress_bar, say
 from moist.storage import content_key, file_sha256, read_json, write_atomic, write_json
 from moist.types import UserError
 
-__all__ = ["DecodedImages", "DecodeRule", "decode_pictures"]
+__all__ = ["DecodeRule", "DecodedImages", "decode_pictures"]
 
 VERSION = 1
 REPORT_EVERY = 100
@@ -152,11 +152,11 @@ def _write(
                 raise _ColourFound
             pixels = to_array(image, channels, rule.size)
             if first is None:
-                _check_size(*pixels.shape[:2], rule.like, name, title)
+                _check_size(pixels.shape[0], pixels.shape[1], rule.like, name, title)
                 first = ImageSchema(*pixels.shape), name
                 _write_header(file, count, first[0])
             else:
-                _check_size(*pixels.shape[:2], first[0], name, first[1])
+                _check_size(pixels.shape[0], pixels.shape[1], first[0], name, first[1])
             file.write(pixels.data)
             count += 1
     if first is None:

@@ -14,7 +14,7 @@ __all__ = ["ImageFolder", "find_image_folders"]
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """The images of one split below ``root``; ``labels`` are their folders' names, or None where no folder names them."""
+    """The images of one split below ``root``; ``labels`` are their folders' names, or None where none names them."""
 
     root: Path
     files: tuple[Path, ...]

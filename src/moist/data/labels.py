@@ -54,7 +54,8 @@ class LabelSpace:
                 f"{_listed(foreign)}, the classes are {_listed(self.classes)}; mend the labels, or list all "
                 "classes in data.classes"
             )
-        return np.array([known[name] for name in names], dtype=np.int64)[indices]
+        codes = np.array([known[name] for name in names], dtype=np.int64)
+        return np.asarray(codes[indices])
 
 
 def without_hidden(labels: RawLabels) -> RawLabels | None:
@@ -80,7 +81,7 @@ def fit_labels(labels: RawLabels, classes: Sequence[str] | None) -> LabelSpace:
     if classes is None:
         return LabelSpace(labels.names or tuple(sorted(names, key=_number_first)))
     spoken: dict[str, str] = {}
-    if labels.names is None and _is_whole(labels.values.type) and not set(names) <= set(classes):
+    if labels.names is None and all(map(_is_whole, names)) and not set(names) <= set(classes):
         spoken = _spoken(sorted(names, key=int), classes, labels.origin)
     space = LabelSpace(tuple(classes), spoken)
     space.number(labels)
@@ -144,15 +145,17 @@ def _name(value: Any, labels: RawLabels) -> str:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value) or (isinstance(value, str) and not value.strip())
+    return (
+        value is None or (isinstance(value, float) and value != value) or (isinstance(value, str) and not value.strip())
+    )
 
 
-def _is_whole(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+def _is_whole(name: str) -> bool:
+    return name.removeprefix("-").isdecimal()
 
 
 def _number_first(name: str) -> tuple[bool, int, str]:
-    whole = name.removeprefix("-").isdecimal()
+    whole = _is_whole(name)
     return not whole, int(name) if whole else 0, name
 
 

@@ -12,7 +12,7 @@ from moist.data.dataset import DataSplits, IndexedDataset
 from moist.data.image_cache import DecodeRule, decode_pictures
 from moist.data.labels import LabelSpace, RawLabels, fit_labels
 from moist.data.pictures import Pictures
-from moist.data.schema import ImageSchema, Schema, TableSchema, TextSchema, fit_table_schema
+from moist.data.schema import ImageSchema, Schema, TableSchema, fit_table_schema
 from moist.data.settings import DataSettings
 from moist.data.sources import Part, Source, open_source
 from moist.data.split import cut
@@ -159,5 +159,3 @@ def _limited(train: IndexedDataset, settings: DataSettings) -> IndexedDataset:
     if limited.target is not None and len(np.unique(limited.target)) < 2:
         raise UserError(f"training data must have at least two classes, limit: {settings.limit} leaves one; raise it")
     return limited
-
-

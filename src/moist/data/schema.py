@@ -67,9 +67,7 @@ class TableSchema:
 
     columns: tuple[Column, ...]
 
-    def encode_frame(
-        self, table: pa.Table | Mapping[str, Sequence[Any]], origin: str = "the table"
-    ) -> np.ndarray:
+    def encode_frame(self, table: pa.Table | Mapping[str, Sequence[Any]], origin: str = "the table") -> np.ndarray:
         """Return the rows of ``table`` as raw inputs.
 
         Args:
@@ -168,8 +166,8 @@ def _strings(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return ``values`` as strings without surrounding blanks; missing ones become null."""
     if pa.types.is_floating(values.type):
         # A whole number that passed through a float column (missing values do that in CSV) keeps its name: 3, not 3.0.
-        whole = pc.equal(values, pc.floor(values))
-        if pc.all(whole, min_count=0).as_py():
+        values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
+        if pc.all(pc.equal(values, pc.floor(values)), min_count=0).as_py():
             values = values.cast(pa.int64())
     text = pc.utf8_trim_whitespace(values.cast(pa.large_string()))
     gone = pc.is_in(pc.utf8_lower(text), value_set=MISSING.cast(pa.large_string()))

@@ -76,7 +76,9 @@ class DataSettings(Settings):
                 "For your own data give path instead of name"
             )
         if self.name is not None and self.kind not in (None, BUILT_IN[self.name].kind):
-            raise ValueError(f"{self.name} is of kind {BUILT_IN[self.name].kind}, got kind: {self.kind}; leave kind out")
+            raise ValueError(
+                f"{self.name} is of kind {BUILT_IN[self.name].kind}, got kind: {self.kind}; leave kind out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ from moist.data.labels import RawLabels, without_hidden
 from moist.data.pictures import Pictures, array_pictures, file_pictures, row_pictures
 from moist.data.schema import TextSchema, missing_column
 from moist.data.settings import DataSettings
-from moist.data.tables import Rows, class_names, find_tables, open_table
+from moist.data.tables import Rows, class_names, find_lone_table, find_tables, open_table
 from moist.progress import say
 from moist.storage import content_key, file_sha256
 from moist.types import UserError
@@ -101,12 +101,18 @@ def _open_built_in(name: str, settings: DataSettings) -> Source:
 
 def _open_path(path: Path, name: str, kind: str | None, settings: DataSettings) -> Source:
     if not path.exists():
-        raise UserError(f"a data path must exist, there is nothing at {path}; check the path (relative ones start at {Path.cwd()})")
+        raise UserError(
+            f"a data path must exist, there is nothing at {path}; check the path (relative ones start at {Path.cwd()})"
+        )
     files = {"train": [path]} if path.is_file() else find_tables(path)
     if files:
         tables = {split: open_table(found, kind == "text") for split, found in files.items()}
         return _open_tables(tables, name, kind, settings)
     parts = _idx_parts(path) or _folder_parts(path)
+    if not parts:
+        files = find_lone_table(path)
+    if files:
+        return _open_tables({"train": open_table(files["train"], kind == "text")}, name, kind, settings)
     if not parts:
         raise UserError(
             f"a data folder must hold train.parquet (or .csv, .tsv, .jsonl), IDX files, or a folder of images for each "
@@ -125,7 +131,9 @@ def _idx_parts(folder: Path) -> dict[str, Part]:
     for split, (image_file, label_file) in found.items():
         images = read_idx(image_file)
         if images.ndim != 3:
-            raise UserError(f"an IDX file of images must have 3 axes, {image_file} has {images.ndim}; get the file again")
+            raise UserError(
+                f"an IDX file of images must have 3 axes, {image_file} has {images.ndim}; get the file again"
+            )
         labels = None if label_file is None else RawLabels(pa.array(read_idx(label_file)), None, str(label_file))
         pictures = array_pictures(images[..., None], content_key(file_sha256(image_file)))
         parts[split] = _part(str(image_file), pictures, labels)

@@ -23,6 +23,7 @@ __all__ = [
     "ParquetRows",
     "Rows",
     "class_names",
+    "find_lone_table",
     "find_tables",
     "hub_features",
     "open_table",
@@ -119,10 +120,9 @@ class ParquetRows:
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         try:
-            tables = [parquet.ParquetFile(file).read(list(columns)) for file in self.files]
+            return pa.concat_tables([parquet.ParquetFile(file).read(list(columns)) for file in self.files])
         except (pa.ArrowException, OSError) as error:
             raise _damaged(self.files[0], error) from None
-        return pa.concat_tables(tables)
 
     def scan(self, column: str) -> Iterator[pa.Array]:
         try:
@@ -134,27 +134,47 @@ class ParquetRows:
 
 
 def find_tables(folder: Path) -> dict[str, list[Path]]:
-    """Return the table files of each split in ``folder`` or its ``data`` folder: ``train.csv``, ``test-00000-of-00002.parquet``.
+    """Return the table files of each split in ``folder`` or in its ``data`` folder; empty where none is called train.
 
-    A folder with one table file of any other name is a training part alone.
+    Their names are like ``train.csv`` or ``test-00000-of-00002.parquet``.
+
+    Raises:
+        UserError: a split is there in two formats.
     """
     for place in (folder, folder / "data"):
-        files = sorted(p for p in place.glob("*") if p.suffix in TABLE_SUFFIXES and p.is_file())
         found: dict[str, list[Path]] = {}
-        for file in files:
+        for file in _table_files(place):
             split = SPLIT_NAMES.get(SHARD.sub("", file.stem).lower())
             if split is not None:
                 found.setdefault(split, []).append(file)
+        for split, files in found.items():
+            if len({file.suffix for file in files}) > 1:
+                raise UserError(
+                    f"a split must be in one format, {split} in {place} is {', '.join(f.name for f in files)}; "
+                    "move the others away"
+                )
         if "train" in found:
             return found
-        if len(files) == 1 and not found:
-            return {"train": files}
-        if files:
-            raise UserError(
-                f"a folder of tables must hold a file called train, {folder} holds {', '.join(f.name for f in files)}; "
-                "rename the training file, or give the path of one file"
-            )
     return {}
+
+
+def find_lone_table(folder: Path) -> dict[str, list[Path]]:
+    """Return the only table file in ``folder``, whatever its name, as a training part; empty where there is none.
+
+    Raises:
+        UserError: there are several, and none is called train.
+    """
+    files = _table_files(folder)
+    if len(files) > 1:
+        raise UserError(
+            f"a folder of tables must hold a file called train, {folder} holds {', '.join(f.name for f in files)}; "
+            "rename the training file, or give the path of one file"
+        )
+    return {"train": files} if files else {}
+
+
+def _table_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("*") if file.suffix in TABLE_SUFFIXES and file.is_file())
 
 
 def open_table(files: Sequence[Path], text_columns: bool = False) -> Rows:

@@ -22,15 +22,15 @@ class NgramBag(nn.Module):
     """The mean or the sum of the embeddings of a text's n-grams; an empty text gives zeros.
 
     Args:
-        num_rows: rows of the table, the padding's included.
+        num_buckets: different ids; the table has one more row, for padding.
         dim: embedding dimensions.
         pooling: ``mean`` or ``sum``.
     """
 
-    def __init__(self, num_rows: int, dim: int, pooling: Literal["mean", "sum"]) -> None:
+    def __init__(self, num_buckets: int, dim: int, pooling: Literal["mean", "sum"]) -> None:
         super().__init__()
         # Not nn.EmbeddingBag: it has no batching rule, so stacked copies could not run under torch.vmap.
-        self.embedding = nn.Embedding(num_rows, dim, padding_idx=PADDING)
+        self.embedding = nn.Embedding(num_buckets + 1, dim, padding_idx=PADDING)
         self.pooling = pooling
         nn.init.normal_(self.embedding.weight, std=EMBEDDING_STD)
         with torch.no_grad():
@@ -49,7 +49,7 @@ def bag_stages(settings: StudentSettings, shape: InputShape, num_classes: int) -
 
     Args:
         settings: ``width`` of the embedding and the hidden layers, ``depth`` hidden layers, ``pooling``.
-        shape: ids (L,) of ``num_buckets``.
+        shape: ids (L,), 1 to ``num_buckets``, padded with 0.
         num_classes: C.
     """
     features = settings.width_at(0)

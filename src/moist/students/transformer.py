@@ -24,9 +24,9 @@ class TokenInput(nn.Module):
     text keeps its first position, so that attention has something to attend to.
     """
 
-    def __init__(self, num_rows: int, max_length: int, dim: int) -> None:
+    def __init__(self, num_buckets: int, max_length: int, dim: int) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(num_rows, dim, padding_idx=PADDING)
+        self.tokens = nn.Embedding(num_buckets + 1, dim, padding_idx=PADDING)
         self.positions = nn.Parameter(torch.empty(max_length, dim))
         nn.init.normal_(self.tokens.weight, std=EMBEDDING_STD)
         nn.init.normal_(self.positions, std=EMBEDDING_STD)
@@ -92,7 +92,7 @@ def transformer_stages(settings: StudentSettings, shape: InputShape, num_classes
 
     Args:
         settings: ``width``, ``depth`` blocks, ``heads``.
-        shape: ids (L,) of ``num_buckets``.
+        shape: ids (L,), 1 to ``num_buckets``, padded with 0.
         num_classes: C.
     """
     width = settings.width
