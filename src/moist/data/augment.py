@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
 from moist.config import Settings
 
 __all__ = ["AugmentSettings", "View", "augment", "mix"]
+
+NUM_DRAWS = 5
 
 
 class AugmentSettings(Settings):
@@ -84,49 +85,62 @@ def augment(images: Tensor, index: Tensor, view: Tensor, settings: AugmentSettin
     """
     if not settings.active or not bool(view.any()):
         return images
-    rows, seeds = index.cpu().numpy(), view.cpu().numpy()
     # Draws have fixed numbers, so that switching one variation on or off leaves the others as they were.
-    draws = [torch.from_numpy(mix(rows, seeds, number)).to(images.device) for number in range(5)]
+    numbers = mix(index.cpu().numpy(), view.cpu().numpy(), np.arange(NUM_DRAWS)[:, None])
+    draws = torch.from_numpy(numbers).to(images.device)
     plain = view.to(images.device) == 0
-    if settings.crop or settings.flip:
-        images = _shift(images, draws, plain, settings)
+    if settings.crop:
+        images = _crop(images, draws[0], draws[1], plain, settings.crop)
+    if settings.flip:
+        images = _flip(images, (draws[2] % 2 == 1) & ~plain)
     if settings.cutout:
-        images = _cut_out(images, draws, plain, settings.cutout)
+        images = _cut_out(images, draws[3], draws[4], plain, settings.cutout)
     return images
 
 
-def _shift(images: Tensor, draws: list[Tensor], plain: Tensor, settings: AugmentSettings) -> Tensor:
-    """Crop and flip by two gathers, first of whole lines, then within lines: far faster than one of pixels."""
+def _crop(images: Tensor, down: Tensor, right: Tensor, plain: Tensor, pad: int) -> Tensor:
+    """Cut images of the old size out of padded ones.
+
+    A line of a crop is one run of bytes in the padded batch, so that all lines are rows of an overlapping view of it:
+    one gather of long runs, ten times faster than one of pixels.
+    """
     n, height, width, channels = images.shape
-    pad = settings.crop
-    if pad:
-        images = functional.pad(images, (0, 0, pad, pad, pad, pad))
-    top = torch.where(plain, pad, draws[0] % (2 * pad + 1))
-    left = torch.where(plain, pad, draws[1] % (2 * pad + 1))
-    flip = (draws[2] % 2 == 1) & ~plain & settings.flip
-    device = images.device
-    line = torch.arange(height, device=device) + top[:, None]
-    line = line + torch.arange(n, device=device)[:, None] * (height + 2 * pad)
-    lines = images.reshape(n * (height + 2 * pad), -1).index_select(0, line.reshape(-1)).view(n, height, -1)
-    place = torch.arange(width, device=device).expand(n, width)
-    place = torch.where(flip[:, None], width - 1 - place, place) + left[:, None]
-    byte = place[:, :, None] * channels + torch.arange(channels, device=device)
-    byte = byte.view(n, 1, width * channels).expand(n, height, width * channels)
-    return lines.gather(2, byte).view(n, height, width, channels)
+    line, edge = width * channels, pad * channels
+    padded = images.new_zeros((n, height + 2 * pad, line + 2 * edge))
+    padded[:, pad : pad + height, edge : edge + line] = images.reshape(n, height, line)
+    top = torch.where(plain, pad, down % (2 * pad + 1))
+    left = torch.where(plain, pad, right % (2 * pad + 1))
+    first = torch.arange(n, device=images.device) * (height + 2 * pad) + top
+    lines = first[:, None] + torch.arange(height, device=images.device)
+    starts = lines * (line + 2 * edge) + (left * channels)[:, None]
+    runs = padded.as_strided((padded.numel() - line + 1, line), (1, 1))
+    return runs.index_select(0, starts.view(-1)).view(n, height, width, channels)
 
 
-def _cut_out(images: Tensor, draws: list[Tensor], plain: Tensor, side: int) -> Tensor:
+def _flip(images: Tensor, chosen: Tensor) -> Tensor:
+    """Mirror the chosen images, left to right."""
+    rows = chosen.nonzero()[:, 0]
+    return _replace(images, rows, images.index_select(0, rows).flip(2))
+
+
+def _cut_out(images: Tensor, down: Tensor, right: Tensor, plain: Tensor, side: int) -> Tensor:
     """Blacken a square around a random pixel (DeVries and Taylor, 2017, "Improved regularization ... with Cutout")."""
     n, height, width, channels = images.shape
-    inside_rows = _within(draws[3] % height - side // 2, side, height)
-    inside_columns = _within(draws[4] % width - side // 2, side, width)
-    # On lines of bytes instead of pixels, so that the innermost axis is long: far faster.
-    bytes_outside = ~inside_columns.repeat_interleave(channels, dim=1)
-    keep = (~inside_rows | plain[:, None])[:, :, None] | bytes_outside[:, None, :]
-    lines = images.reshape(n, height, width * channels) * keep.view(torch.uint8)
-    return lines.view(n, height, width, channels)
+    hit = _within(down % height - side // 2, side, height) & ~plain[:, None]
+    keep = ~_within(right % width - side // 2, side, width).repeat_interleave(channels, dim=1)
+    lines = images.reshape(n * height, width * channels)
+    rows = hit.view(-1).nonzero()[:, 0]
+    blackened = lines.index_select(0, rows) * keep.view(torch.uint8).index_select(0, rows // height)
+    return _replace(lines, rows, blackened).view(n, height, width, channels)
 
 
 def _within(start: Tensor, side: int, length: int) -> Tensor:
     position = torch.arange(length, device=start.device)
     return (position >= start[:, None]) & (position < start[:, None] + side)
+
+
+def _replace(values: Tensor, rows: Tensor, new: Tensor) -> Tensor:
+    """Return ``values`` with these rows replaced: a gather, since PyTorch's scatter of bytes is many times slower."""
+    order = torch.arange(len(values), device=values.device)
+    order[rows] = len(values) + torch.arange(len(rows), device=values.device)
+    return torch.cat([values, new]).index_select(0, order)

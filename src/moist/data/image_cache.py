@@ -118,7 +118,13 @@ def _decode(pictures: Pictures, rule: DecodeRule, folder: Path, title: str, quie
 
         write_atomic(target, fill)
 
-    (folder / "manifest.json").unlink(missing_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "manifest.json").unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the cache folder must be writable, {folder} is not ({error.strerror}); set MOIST_CACHE to one that is"
+        ) from None
     try:
         write(None if rule.like is None else rule.like.channels)
     except _ColourFound:

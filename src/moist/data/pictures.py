@@ -115,7 +115,8 @@ def open_image(source: Encoded, name: str) -> Image.Image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError(f"{image.width} x {image.height}")
             image.load()
-            return _plain_mode(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            return _plain_mode(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImage(
             f"an image must have at most {MAX_PIXELS:,} pixels, {name} has more ({error}); make it smaller"
@@ -137,12 +138,16 @@ def _plain_mode(image: Image.Image) -> Image.Image:
     if image.mode == "P":
         # By way of RGBA, since a palette may hold transparency.
         image = image.convert("RGBA")
-    return image.convert("L" if image.mode in GREY_MODES else "RGB")
+    return _in_mode(image, "L" if image.mode in GREY_MODES else "RGB")
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)
 
 
 def to_array(image: Image.Image, channels: int, size: tuple[int, int] | None) -> np.ndarray:
     """Return an image as uint8 (H, W, C), resized and centre-cropped where ``size`` (height, width) is given."""
-    image = image.convert("L" if channels == 1 else "RGB")
+    image = _in_mode(image, "L" if channels == 1 else "RGB")
     if size is not None and image.size != (size[1], size[0]):
         image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BILINEAR)
     return np.array(image, dtype=np.uint8).reshape(image.height, image.width, channels)

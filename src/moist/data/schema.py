@@ -24,7 +24,7 @@ __all__ = [
     "schema_from_dict",
 ]
 
-MISSING = pa.array(["", "?", "na", "n/a", "nan", "null"])
+MISSING = ("", "?", "na", "n/a", "nan", "null")
 FEW_CATEGORIES = 100
 
 
@@ -170,7 +170,7 @@ def _strings(values: pa.ChunkedArray) -> pa.ChunkedArray:
         if pc.all(pc.equal(values, pc.floor(values)), min_count=0).as_py():
             values = values.cast(pa.int64())
     text = pc.utf8_trim_whitespace(values.cast(pa.large_string()))
-    gone = pc.is_in(pc.utf8_lower(text), value_set=MISSING.cast(pa.large_string()))
+    gone = pc.is_in(pc.utf8_lower(text), value_set=pa.array(MISSING, pa.large_string()))
     return pc.if_else(gone, pa.scalar(None, pa.large_string()), text)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from sklearn.datasets import load_digits
 
 from moist.data.catalog import BUILT_IN, data_root, find_built_in
 from moist.data.columns import image_column, label_column, text_column
@@ -79,10 +78,7 @@ def open_source(settings: DataSettings) -> Source:
 def _open_built_in(name: str, settings: DataSettings) -> Source:
     entry = BUILT_IN[name]
     if entry.folder is None:
-        digits = load_digits()
-        images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
-        labels = RawLabels(pa.array(digits.target), None, "digits")
-        return Source(name, entry.kind, {"train": Part("digits", array_pictures(images, "digits"), labels)})
+        return Source(name, entry.kind, {"train": _digits()})
     place = find_built_in(name)
     if place is not None:
         return _open_path(place, name, entry.kind, settings)
@@ -99,20 +95,28 @@ def _open_built_in(name: str, settings: DataSettings) -> Source:
     return _open_tables(tables, name, entry.kind, settings)
 
 
+def _digits() -> Part:
+    """Return scikit-learn's 1,797 handwritten digits, their 17 shades spread over 0 to 255."""
+    # Imported here, since it takes longer than all the rest of this room, and few data sets need it.
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    return Part("digits", array_pictures(images, "digits"), RawLabels(pa.array(digits.target), None, "digits"))
+
+
 def _open_path(path: Path, name: str, kind: str | None, settings: DataSettings) -> Source:
     if not path.exists():
         raise UserError(
             f"a data path must exist, there is nothing at {path}; check the path (relative ones start at {Path.cwd()})"
         )
     files = {"train": [path]} if path.is_file() else find_tables(path)
+    parts = {} if files else _idx_parts(path) or _folder_parts(path)
+    if not files and not parts:
+        files = find_lone_table(path)
     if files:
         tables = {split: open_table(found, kind == "text") for split, found in files.items()}
         return _open_tables(tables, name, kind, settings)
-    parts = _idx_parts(path) or _folder_parts(path)
-    if not parts:
-        files = find_lone_table(path)
-    if files:
-        return _open_tables({"train": open_table(files["train"], kind == "text")}, name, kind, settings)
     if not parts:
         raise UserError(
             f"a data folder must hold train.parquet (or .csv, .tsv, .jsonl), IDX files, or a folder of images for each "

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from moist.losses.distillation import soft_cross_entropy
 
-__all__ = ["mixture_log_probs", "mixture_nll", "mutual_distillation_loss"]
+__all__ = ["expected_nll", "mixture_log_probs", "mixture_nll", "mutual_distillation_loss"]
 
 
 def mixture_log_probs(gate_logits_NK: Tensor, logits_NKC: Tensor, temperature: float = 1.0) -> Tensor:
@@ -42,6 +42,25 @@ def mixture_nll(
     return temperature**2 * soft_cross_entropy(
         mixture_log_probs(gate_logits_NK, logits_NKC, temperature), target_probs_NC
     )
+
+
+def expected_nll(gate_logits_NK: Tensor, logits_NKC: Tensor, target_probs_NC: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return E_{k ~ g(x)} of each member's own negative log-likelihood: -Σ_k g_k Σ_c t_c log p_k(c), times T².
+
+    By Jensen's inequality it is never below :func:`mixture_nll`, and equal to it where one member has all the gate's
+    belief: it is the loss of answering by one member drawn from the gate, so its minimum makes the gate decide.
+
+    Args:
+        gate_logits_NK: (N, K).
+        logits_NKC: (N, K, C).
+        target_probs_NC: (N, C), already softened by the same temperature.
+        temperature: T > 0.
+
+    Jacobs, Jordan, Nowlan and Hinton 1991, "Adaptive Mixtures of Local Experts", equation 1.2.
+    """
+    log_probs_NKC = F.log_softmax(logits_NKC / temperature, dim=-1)
+    loss_NK = -(target_probs_NC[:, None, :] * log_probs_NKC).sum(dim=-1)
+    return temperature**2 * (gate_logits_NK.softmax(dim=-1) * loss_NK).sum(dim=-1).mean()
 
 
 def mutual_distillation_loss(outputs_END: Tensor, form: str = "squared") -> Tensor:

@@ -9,16 +9,24 @@ from moist.mixture.build import (
     build_mixture,
     mixture_cost,
 )
-from moist.mixture.model import MixtureOfSpecialists, Prediction
+from moist.mixture.bundle import inspect_bundle, load_bundle, save_bundle
+from moist.mixture.lazy import LazySpecialists
+from moist.mixture.model import DeferSettings, MixtureOfSpecialists, Prediction, Specialists
 
 __all__ = [
+    "DeferSettings",
     "InferenceSettings",
+    "LazySpecialists",
     "MixtureOfSpecialists",
     "MixtureSettings",
     "Prediction",
     "RouterSettings",
+    "Specialists",
     "TrainableMixture",
     "build_gate",
     "build_mixture",
+    "inspect_bundle",
+    "load_bundle",
     "mixture_cost",
+    "save_bundle",
 ]

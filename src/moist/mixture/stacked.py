@@ -4,39 +4,52 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-__all__ = ["LoopedSpecialists", "StackedSpecialists", "can_stack", "stack_if_possible"]
+M = TypeVar("M", bound=nn.Module)
+
+__all__ = ["GroupedSpecialists", "LoopedSpecialists", "StackedSpecialists", "TrainedTogether", "stack_if_possible"]
 
 
-def can_stack(module: nn.Module) -> bool:
-    """Return whether K copies of ``module`` may run under ``vmap``: no convolution, and no state but parameters."""
-    return not any(isinstance(part, (nn.Conv2d, nn.modules.batchnorm._BatchNorm)) for part in module.modules())
+class TrainedTogether(nn.Module):
+    """K specialists on the same inputs: (N, ...) to logits (N, K, C), and back to modules of their own."""
+
+    def unstack(self) -> list[nn.Module]:
+        """Return the K members."""
+        raise NotImplementedError
 
 
-class StackedSpecialists(nn.Module):
+def stack_if_possible(members: Sequence[nn.Module]) -> TrainedTogether:
+    """Return the members in the form that trains fastest: stacked, grouped, or else in a loop."""
+    parts = list(members[0].modules())
+    if any(isinstance(part, nn.Conv2d) for part in parts):
+        leaves = [part for part in parts if not list(part.children())]
+        return GroupedSpecialists(members) if all(map(_can_group, leaves)) else LoopedSpecialists(members)
+    return LoopedSpecialists(members) if list(members[0].buffers()) else StackedSpecialists(members)
+
+
+class StackedSpecialists(TrainedTogether):
     """K modules of one shape as one module over stacked parameters: small specialists train many times faster.
 
     Args:
-        members: K modules with the same structure.
+        members: K modules with the same structure and no buffers.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
-        params, buffers = stack_module_state(list(members))
-        if buffers:
-            raise ValueError(f"stacked specialists must have no buffers, got {sorted(buffers)}; train them in a loop")
+        params, _ = stack_module_state(list(members))
         self._names = {name.replace(".", "__"): name for name in params}
         self.stacked = nn.ParameterDict({key: nn.Parameter(params[name].detach()) for key, name in self._names.items()})
         for parameter in self.stacked.values():
-            # One dimension more than the member's own: a stacked bias is still a bias.
+            # One dimension more than the member's own: a stacked bias is still a bias, and weight decay leaves it alone.
             parameter.decays = parameter.dim() > 2
-        # In a list, so that it is no submodule: its own parameters are never trained nor saved.
+        # In lists, so that they are no submodules: their own parameters are neither trained nor saved.
         self._template = [copy.deepcopy(members[0]).to("meta")]
-        self._members = [copy.deepcopy(member) for member in members[:1]]
+        self._member = [copy.deepcopy(members[0])]
         self.num_members = len(members)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -44,34 +57,24 @@ class StackedSpecialists(nn.Module):
         template = self._template[0]
 
         def one(params: dict[str, Tensor]) -> Tensor:
-            output: Tensor = functional_call(template, params, (inputs,))
-            return output
+            return cast(Tensor, functional_call(template, params, (inputs,)))
 
         params = {name: self.stacked[key] for key, name in self._names.items()}
-        result: Tensor = vmap(one, out_dims=1, randomness="different")(params)
-        return result
+        return cast(Tensor, vmap(one, out_dims=1, randomness="different")(params))
 
     def unstack(self) -> list[nn.Module]:
         """Return the K members as modules of their own."""
-        members = []
-        for k in range(self.num_members):
-            member = copy.deepcopy(self._members[0])
-            state = {name: self.stacked[key][k].detach().clone() for key, name in self._names.items()}
-            member.load_state_dict(state)
-            members.append(member)
+        members = [copy.deepcopy(self._member[0]) for _ in range(self.num_members)]
+        for k, member in enumerate(members):
+            member.load_state_dict({name: self.stacked[key][k].detach() for key, name in self._names.items()})
         return members
 
 
-def stack_if_possible(members: Sequence[nn.Module]) -> nn.Module:
-    """Return the members stacked where their layers allow it, else as a list that runs in a loop."""
-    return StackedSpecialists(members) if can_stack(members[0]) else LoopedSpecialists(members)
-
-
-class LoopedSpecialists(nn.Module):
+class LoopedSpecialists(TrainedTogether):
     """K modules that run one after the other on the same inputs.
 
     Args:
-        members: K modules with the same outputs.
+        members: K modules with outputs of one shape.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
@@ -85,3 +88,99 @@ class LoopedSpecialists(nn.Module):
     def unstack(self) -> list[nn.Module]:
         """Return the K members."""
         return list(self.members)
+
+
+class GroupedSpecialists(TrainedTogether):
+    """K convolutional modules as one network of grouped convolutions, with the members' channels side by side.
+
+    Batch normalisation works per channel, so each member keeps exactly the statistics that it would have alone.
+
+    Args:
+        members: K modules with the same structure, made of convolutions, batch normalisations, linear layers and
+            element-wise functions.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.network = _group(list(members))
+        self._member = [copy.deepcopy(members[0])]
+        self.num_members = len(members)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the logits (N, K, C) of all members on the same features (N, D, H, W)."""
+        repeated = inputs.repeat(1, self.num_members, 1, 1)
+        return cast(Tensor, self.network(repeated.contiguous(memory_format=torch.channels_last)))
+
+    def unstack(self) -> list[nn.Module]:
+        """Return the K members as modules of their own."""
+        members = [copy.deepcopy(self._member[0]) for _ in range(self.num_members)]
+        names = {name for name, _ in members[0].named_buffers() if name.endswith("num_batches_tracked")}
+        state = self.network.state_dict()
+        for k, member in enumerate(members):
+            own = {name: value if name in names else value.chunk(self.num_members)[k] for name, value in state.items()}
+            # A grouped linear layer keeps (K, ...); the rest lie side by side along the first axis.
+            shapes = member.state_dict()
+            member.load_state_dict({name: value.reshape(shapes[name].shape) for name, value in own.items()})
+        return members
+
+
+def _can_group(leaf: nn.Module) -> bool:
+    return isinstance(leaf, (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.ReLU, nn.Identity))
+
+
+def _group(members: list[nn.Module]) -> nn.Module:
+    """Return one module in the shape of the members, every leaf replaced by its grouped form."""
+    first = members[0]
+    if isinstance(first, nn.Conv2d):
+        return _group_convolution(cast("list[nn.Conv2d]", members))
+    if isinstance(first, nn.BatchNorm2d):
+        return _group_normalization(cast("list[nn.BatchNorm2d]", members))
+    if isinstance(first, nn.Linear):
+        return _GroupedLinear(cast("list[nn.Linear]", members))
+    grouped = copy.deepcopy(first)
+    for name, _ in first.named_children():
+        setattr(grouped, name, _group([getattr(member, name) for member in members]))
+    return grouped
+
+
+def _group_convolution(members: list[nn.Conv2d]) -> nn.Conv2d:
+    first, num_members = members[0], len(members)
+    grouped = nn.Conv2d(
+        first.in_channels * num_members,
+        first.out_channels * num_members,
+        cast("tuple[int, int]", first.kernel_size),
+        cast("tuple[int, int]", first.stride),
+        cast("tuple[int, int]", first.padding),
+        groups=first.groups * num_members,
+        bias=first.bias is not None,
+    )
+    return _concatenate(grouped, members)
+
+
+def _group_normalization(members: list[nn.BatchNorm2d]) -> nn.BatchNorm2d:
+    return _concatenate(nn.BatchNorm2d(members[0].num_features * len(members)), members)
+
+
+def _concatenate(grouped: M, members: Sequence[nn.Module]) -> M:
+    states = [member.state_dict() for member in members]
+    grouped.load_state_dict(
+        {
+            name: value if name == "num_batches_tracked" else torch.cat([state[name] for state in states])
+            for name, value in states[0].items()
+        }
+    )
+    return grouped
+
+
+class _GroupedLinear(nn.Module):
+    """K linear layers on features (N, K · D) that lie side by side, giving (N, K, C)."""
+
+    def __init__(self, members: Sequence[nn.Linear]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.stack([member.weight.detach() for member in members]))
+        self.bias = nn.Parameter(torch.stack([member.bias.detach() for member in members]))
+        self.bias.decays = False  # type: ignore[attr-defined]
+
+    def forward(self, features: Tensor) -> Tensor:
+        num_members = len(self.weight)
+        return torch.einsum("nkd,kcd->nkc", features.unflatten(1, (num_members, -1)), self.weight) + self.bias

@@ -76,8 +76,9 @@ def make_partition(space: Workspace, settings: MixtureSettings, seed: int) -> Pa
         return ConfusionPartitioner(settings.num_domains, seed).partition(softened.numpy(), train.target)
     cache = open_signal_cache(Path(space.signal_paths["train"]))
     rows = np.arange(len(train))
-    embedding = cache.embedding(rows, np.zeros_like(rows)) if cache.has_embedding else space.teacher_logits("train")
-    return EmbeddingPartitioner(settings.num_domains, seed).partition(embedding)
+    embedding = cache.embedding(rows, np.zeros_like(rows))
+    spoken = space.teacher_logits("train") if embedding is None else embedding
+    return EmbeddingPartitioner(settings.num_domains, seed).partition(spoken)
 
 
 def train_specialist(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:

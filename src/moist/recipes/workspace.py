@@ -141,10 +141,10 @@ def _cache_split(workspace: Workspace, teacher: Teacher, split: str, cache_dir: 
         teacher,
         part,
         list(range(workspace.views + 1)) if training else [0],
-        cache_dir=cache_dir / "signals",
+        cache_dir=cache_dir,
         augment=workspace.settings.augment if training and workspace.augmented else None,
         top_k=workspace.settings.signals.top_k,
-        embedding=training,
+        embedding=training and teacher.signal(part.inputs[:1]).embedding is not None,
         quiet=quiet,
     )
     return Path(cache.path)

@@ -1,5 +1,7 @@
 """The report: plots and one self-contained HTML page."""
 
 from moist.report.details import DomainSample, ReportDetails
+from moist.report.frontier import frontier_figure, save_frontier
+from moist.report.page import write_report
 
-__all__ = ["DomainSample", "ReportDetails"]
+__all__ = ["DomainSample", "ReportDetails", "frontier_figure", "save_frontier", "write_report"]

@@ -17,7 +17,8 @@ class DomainSample:
     Args:
         images: uint8 (H, W, C) thumbnails, for vision.
         texts: examples, for text.
-        features: (name, mean of the domain in standard deviations from the overall mean), for tables, most telling first.
+        features: (name, mean of the domain in standard deviations from the overall mean), for tables, most telling
+            first.
         top_classes: (class name, share of the domain's inputs), largest first.
     """
 
@@ -36,8 +37,9 @@ class ReportDetails:
         classes: C class names.
         class_by_domain: (C, K) test inputs of each class that each specialist served.
         load: (K,) share of the test inputs that each specialist served.
-        routing_confusion: (K, K) rows the domain an input belongs to, columns the specialist it was sent to; for methods
-            without class domains the row is the specialist most confident of the right class. None without labels.
+        routing_confusion: (K, K) rows the domain an input belongs to, columns the specialist it was sent to; for
+            methods without class domains the row is the specialist most confident of the right class. None without
+            labels.
         calibration: for a few systems, (confidence, accuracy, count) of each of 15 bins.
         domains: K samples.
         curves: for each trained system, the values of each epoch.

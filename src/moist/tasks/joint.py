@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from moist.config import Settings
-from moist.losses import load_balancing_loss, mixture_log_probs, soft_cross_entropy
+from moist.losses import expected_nll, load_balancing_loss, mixture_nll, soft_cross_entropy
 from moist.tasks.distill import LossSettings, Signals
 from moist.types import Batch
 
@@ -25,16 +26,24 @@ class Mixture(Protocol):
 
 
 class JointSettings(Settings):
-    """Weights of the joint objective beside the likelihood itself."""
+    """Weights of the joint objective beside the likelihood itself.
+
+    ``sharpen`` is the share that the expected loss of a single draw from the gate has at the end of training; it rises
+    from 0 in proportion to the training done.
+    """
 
     balance: float = Field(0.05, ge=0, description="weight of the load-balancing loss against dead specialists")
+    sharpen: float = Field(1.0, ge=0, le=1)
 
 
 class JointTask(nn.Module):
-    """Minimise KL(p_teacher ‖ Σ_k g_k(x) p_k(y | x)), the mixture's negative log-likelihood under soft targets.
+    """Train on the mixture's likelihood under the teacher's soft targets, and end on the loss of choosing one specialist.
 
-    The likelihood rewards a division of labour that the *input* predicts: a specialist learns an example in proportion to the
-    gate's own belief, so no partition arises that the router could not follow at test time.
+    The likelihood, KL(p_teacher ‖ Σ_k g_k(x) p_k(y | x)), rewards a division of labour that the *input* predicts: a
+    specialist learns an example in proportion to the gate's own belief, so no partition arises that the router could not
+    follow at test time. But it is content with a gate that hedges between specialists, which one choice cannot. So its
+    weight falls to 1 - ``sharpen`` during training, in favour of the expected loss Σ_k g_k(x) KL(p_teacher ‖ p_k), whose
+    minimum has a gate that decides and specialists that are right alone.
 
     Args:
         mixture: module with ``forward_all``.
@@ -42,8 +51,8 @@ class JointTask(nn.Module):
         loss: temperature and share of the labels.
         joint: the other weights.
 
-    Jacobs, Jordan, Nowlan and Hinton 1991, "Adaptive Mixtures of Local Experts", equation 1.3, with soft targets; balance:
-    Fedus et al. 2021 (arXiv 2101.03961), equation 4.
+    Jacobs, Jordan, Nowlan and Hinton 1991, "Adaptive Mixtures of Local Experts", equations 1.2 and 1.3, with soft targets;
+    balance: Fedus et al. 2021 (arXiv 2101.03961), equation 4.
     """
 
     def __init__(self, mixture: nn.Module, signals: Signals, loss: LossSettings, joint: JointSettings) -> None:
@@ -55,26 +64,32 @@ class JointTask(nn.Module):
 
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return the loss of one batch, and the balance and accuracy of the deployed choice."""
-        del progress
         mixture: Mixture = self.mixture  # type: ignore[assignment]
         gate_NK, logits_NKC = mixture.forward_all(batch.inputs)
         gate_NK, logits_NKC = gate_NK.float(), logits_NKC.float()
-        likelihood = self._soft(gate_NK, logits_NKC, self.signals(batch).logits)
+        loss = self._likelihood(gate_NK, logits_NKC, self.signals(batch).logits, self.joint.sharpen * progress)
         if batch.target is not None and self.loss.hard_weight > 0:
-            hard = F.nll_loss(mixture_log_probs(gate_NK, logits_NKC), batch.target)
-            likelihood = (1 - self.loss.hard_weight) * likelihood + self.loss.hard_weight * hard
+            label_NC = F.one_hot(batch.target, logits_NKC.shape[2]).float()
+            hard = _between(gate_NK, logits_NKC, label_NC, 1.0, self.joint.sharpen * progress)
+            loss = (1 - self.loss.hard_weight) * loss + self.loss.hard_weight * hard
         chosen_N = gate_NK.detach().argmax(dim=1)
         balance = load_balancing_loss(gate_NK.softmax(dim=1), chosen_N[:, None])
-        values = {"loss": likelihood + self.joint.balance * balance, "balance": balance.detach()}
+        values = {"loss": loss + self.joint.balance * balance, "balance": balance.detach()}
         if batch.target is not None:
-            deployed_NC = logits_NKC.detach()[range(len(chosen_N)), chosen_N]
+            deployed_NC = logits_NKC.detach()[torch.arange(len(chosen_N)), chosen_N]
             values["accuracy"] = (deployed_NC.argmax(dim=1) == batch.target).float().mean()
         return values
 
-    def _soft(self, gate_NK: Tensor, logits_NKC: Tensor, teacher_NC: Tensor) -> Tensor:
+    def _likelihood(self, gate_NK: Tensor, logits_NKC: Tensor, teacher_NC: Tensor, sharpness: float) -> Tensor:
         temperature = self.loss.temperature
-        target_NC = (teacher_NC / temperature).softmax(dim=1)
-        log_probs_NC = mixture_log_probs(gate_NK, logits_NKC, temperature)
-        # Entropy of the target makes it a divergence, so that runs at different temperatures can be read side by side.
-        entropy = soft_cross_entropy(target_NC.clamp_min(1e-12).log(), target_NC)
-        return temperature**2 * (soft_cross_entropy(log_probs_NC, target_NC) - entropy)
+        log_target_NC = (teacher_NC / temperature).log_softmax(dim=1)
+        target_NC = log_target_NC.exp()
+        # Less the target's entropy it is a divergence, so that runs at different temperatures can be read side by side.
+        entropy = temperature**2 * soft_cross_entropy(log_target_NC, target_NC)
+        return _between(gate_NK, logits_NKC, target_NC, temperature, sharpness) - entropy
+
+
+def _between(gate_NK: Tensor, logits_NKC: Tensor, target_NC: Tensor, temperature: float, sharpness: float) -> Tensor:
+    """Return the loss between the mixture's likelihood (sharpness 0) and the expected loss of one choice (1)."""
+    likelihood = mixture_nll(gate_NK, logits_NKC, target_NC, temperature)
+    return (1 - sharpness) * likelihood + sharpness * expected_nll(gate_NK, logits_NKC, target_NC, temperature)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import time
@@ -112,7 +113,7 @@ def run_jobs(jobs: Sequence[Job], settings: JobsSettings, *, quiet: bool = False
         UserError: a job met an error that the user can mend.
         JobFailed: a job raised any other error, or was killed more than ``settings.retries`` times.
     """
-    pool = _Pool(settings)
+    pool = _Pool(settings, preload=sorted({job.function.partition(":")[0] for job in jobs}))
     results = {job.name: result for job in jobs if (result := finished(job)) is not None}
     waiting = [job for job in jobs if job.name not in results]
     with jobs_display(len(jobs), done=len(results), quiet=quiet) as display:
@@ -135,7 +136,7 @@ def run_jobs(jobs: Sequence[Job], settings: JobsSettings, *, quiet: bool = False
 class _Pool:
     """One process per job, at most ``workers`` at a time."""
 
-    def __init__(self, settings: JobsSettings) -> None:
+    def __init__(self, settings: JobsSettings, preload: list[str]) -> None:
         self.settings = settings
         self.workers = settings.workers or max(1, free_cores() // settings.threads)
         self.running: list[_Running] = []
@@ -143,7 +144,7 @@ class _Pool:
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         self.context: Any = multiprocessing.get_context(method)
         if method == "forkserver":
-            self.context.set_forkserver_preload(["moist.training.fit"])
+            self.context.set_forkserver_preload(preload)
 
     @property
     def full(self) -> bool:
@@ -238,8 +239,7 @@ def _work(function: str, payload: Payload, folder: str, key: str, threads: int, 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     reporter = _Reporter(channel)
     signal.signal(signal.SIGTERM, reporter.request_stop)
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
+    place = _own_folder(Path(folder), key)
     start = time.monotonic()
     try:
         _limit_threads(threads)
@@ -251,6 +251,16 @@ def _work(function: str, payload: Payload, folder: str, key: str, threads: int, 
         _report_error(channel, "user", str(error))
     except Exception:
         _report_error(channel, "bug", traceback.format_exc())
+
+
+def _own_folder(folder: Path, key: str) -> Path:
+    """Return the job's folder, emptied of what another payload left there: its checkpoint must not be resumed."""
+    marker = folder / "job.json"
+    if folder.exists() and (not marker.exists() or read_json(marker).get("key") != key):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(marker, {"key": key})
+    return folder
 
 
 def _report_error(channel: Connection, kind: str, text: str) -> None:

@@ -1,0 +1,66 @@
+"""The command line: parse, call a recipe or open a bundle, print."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from moist.cli.arguments import create_parser
+
+__all__ = ["main"]
+
+USER_ERROR, BROKEN_PIPE, INTERRUPTED = 2, 141, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        argv: the arguments after ``moist``; by default the process's own.
+
+    Returns:
+        0, or 2 after a user's error, 130 after Ctrl-C, 141 where nobody reads the output any more.
+    """
+    arguments = create_parser().parse_args(argv)
+    try:
+        module, _, function = arguments.run.partition(":")
+        getattr(importlib.import_module(module), function)(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _stop(f"interrupted; {arguments.interrupted}", INTERRUPTED, kind="")
+    except BrokenPipeError:
+        if _stdout_is_open():
+            raise
+        return BROKEN_PIPE
+    except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
+        if error.filename is None:
+            raise
+        return _stop(f"{error.strerror}: {error.filename}; check the path", USER_ERROR)
+    except ValueError as error:
+        if not _is_user_error(error):
+            raise
+        return _stop(str(error), USER_ERROR)
+    return 0
+
+
+def _stdout_is_open() -> bool:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more at exit; there must be somewhere to write to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def _is_user_error(error: ValueError) -> bool:
+    # Not imported at the top: moist.types loads torch, which takes seconds. Where it was never loaded, none was raised.
+    types = sys.modules.get("moist.types")
+    return types is not None and isinstance(error, types.UserError)
+
+
+def _stop(message: str, code: int, kind: str = "error: ") -> int:
+    print(f"moist: {kind}{' '.join(message.split())}", file=sys.stderr)
+    return code

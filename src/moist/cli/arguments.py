@@ -1,0 +1,221 @@
+"""What each command takes; light, so that ``moist --help`` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import moist
+
+__all__ = ["create_parser"]
+
+SAVED = "its state is saved: run the same command again and it goes on from there"
+NOTHING_LOST = "nothing was changed: run the same command again"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and where to read more."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"moist: error: {message}; see {self.prog} --help\n")
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        print(f"moist {moist.__version__}")
+        parser.exit()
+
+
+def create_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; ``arguments.run`` names the function to call, as ``module:function``."""
+    parser = _Parser(
+        prog="moist",
+        description="Distil one large teacher into a routed mixture of small specialists.",
+        epilog="Example: moist distill digits    (a few minutes, needs no file)",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    parser.set_defaults(interrupted=NOTHING_LOST)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_distill(commands)
+    _add_evaluate(commands)
+    _add_predict(commands)
+    _add_inspect(commands)
+    _add_reproduce(commands)
+    _add_data(commands)
+    return parser
+
+
+def _add_command(
+    commands: Any, name: str, run: str, summary: str, description: str, examples: Sequence[str]
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog="\n".join(["examples:", *(f"  {example}" for example in examples)]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="A.B=C",
+        action="append",
+        default=[],
+        help="change one setting; may be given again and again",
+    )
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def _add_loading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", metavar="BUNDLE", help="the bundle's folder, such as runs/digits/bundle")
+    parser.add_argument(
+        "--max-resident", type=_count, metavar="N", help="keep at most N specialists in memory, those used last"
+    )
+    parser.add_argument(
+        "--allow-factory",
+        action="store_true",
+        help="build students of family torch, by calling the function that the bundle names; only if you trust it",
+    )
+
+
+def _count(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return value
+
+
+def _top_k(text: str) -> int | str:
+    return text if text == "all" else _count(text)
+
+
+def _add_distill(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "distill",
+        "moist.cli.recipes:run_distill",
+        "teacher → mixture of specialists, with controls, report and verdict",
+        "Distil a teacher into a mixture of specialists and measure it against its controls.\n"
+        "Writes DIR/bundle/, metrics.json, report.html and config.yaml. The same command again goes on where it\n"
+        "stopped, or says that it is complete.",
+        ["moist distill digits", "moist distill my.yaml --out runs/mine --set mixture.num_domains=4 --set seed=1"],
+    )
+    parser.add_argument("config", metavar="CONFIG", help="a YAML file, or the name of a shipped configuration")
+    parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/NAME)")
+    _add_overrides(parser)
+    _add_json(parser)
+    parser.set_defaults(interrupted=SAVED)
+
+
+def _add_reproduce(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "reproduce",
+        "moist.cli.recipes:run_reproduce",
+        "run an experiment of the results table, or of a paper",
+        "Run a named experiment and write its numbers to DIR/NAME.json. The same command again goes on where it\n"
+        "stopped.",
+        ["moist reproduce --list", "moist reproduce letter --budget small --seeds 1"],
+    )
+    parser.add_argument("name", metavar="NAME", nargs="?", help="which one; --list names them")
+    parser.add_argument("--list", action="store_true", help="list the experiments")
+    parser.add_argument("--budget", choices=("small", "full"), default="full", help="default: full")
+    parser.add_argument("--seeds", type=_count, metavar="N", help="how many seeds (default: the experiment's own)")
+    parser.add_argument("--out", metavar="DIR", default="results", help="folder of the result files (default: results)")
+    _add_overrides(parser)
+    _add_json(parser)
+    parser.set_defaults(interrupted=SAVED)
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "evaluate",
+        "moist.cli.evaluate:run_evaluate",
+        "measure a bundle on labelled data",
+        "Measure a bundle: accuracy, negative log-likelihood (nats), calibration error, the share of inputs that each\n"
+        "specialist serves, and the mean cost of an input. Classes are matched by name.",
+        ["moist evaluate runs/digits/bundle", "moist evaluate runs/mine/bundle --data new.csv --split all --json"],
+    )
+    _add_loading(parser)
+    parser.add_argument(
+        "--data", metavar="NAME_OR_PATH", help="a built-in data set or a path (default: the data it was trained with)"
+    )
+    parser.add_argument(
+        "--split",
+        choices=("train", "validation", "test", "all"),
+        default="test",
+        help="which part; a file without parts is cut as for training, 'all' takes every row (default: test)",
+    )
+    parser.add_argument("--top-k", type=_top_k, metavar="K", help="ask the K best specialists, or 'all'")
+    _add_json(parser)
+
+
+def _add_predict(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "predict",
+        "moist.cli.predict:run_predict",
+        "classify images, texts or rows of tables",
+        "Classify inputs. Prints a header and a line for each, tab-separated: input, label, probability, the domain\n"
+        "that served it, and whether it was deferred. Inputs are image files; texts, or files of texts (.txt, .csv,\n"
+        ".jsonl, .parquet); or files of table rows (.csv, .tsv, .jsonl, .parquet). '-' reads standard input: a text,\n"
+        "or an image's path, a line.",
+        [
+            "moist predict runs/cifar10/bundle cat.png dog.png --top 3",
+            'moist predict runs/banking77/bundle "where is my card?"',
+            "moist predict runs/letter/bundle rows.csv --json",
+            "cat questions.txt | moist predict runs/banking77/bundle -",
+        ],
+    )
+    _add_loading(parser)
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="an image file, a text, a table file, or -")
+    parser.add_argument("--top", type=_count, metavar="N", default=1, help="give the N most probable classes")
+    _add_json(parser)
+
+
+def _add_inspect(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "inspect",
+        "moist.cli.inspect:run_inspect",
+        "show what is inside a bundle",
+        "Show what is inside a bundle: classes, settings, domains, sizes, costs, measured numbers and checksums.",
+        ["moist inspect runs/digits/bundle --verify"],
+    )
+    parser.add_argument("bundle", metavar="BUNDLE", help="the bundle's folder")
+    parser.add_argument("--verify", action="store_true", help="check every file against its checksum")
+    _add_json(parser)
+
+
+def _add_data(commands: Any) -> None:
+    group: argparse.ArgumentParser = commands.add_parser(
+        "data",
+        help="data sets and where they were found",
+        description="Data sets and where they were found.",
+        epilog="Example: moist data list",
+    )
+    parser = _add_command(
+        group.add_subparsers(title="commands", metavar="COMMAND", required=True),
+        "list",
+        "moist.cli.data:run_list",
+        "list the built-in data sets",
+        "List the built-in data sets and where they were found on this machine.",
+        ["moist data list", "MOIST_DATA=/my/data moist data list"],
+    )
+    _add_json(parser)

@@ -1,0 +1,106 @@
+"""The main job: teacher → mixture, with every control beside it, a bundle, and an honest verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from moist.config import dump_config
+from moist.mixture import save_bundle
+from moist.progress import say
+from moist.recipes.describe import describe
+from moist.recipes.measure import Measured, measure
+from moist.recipes.plan import Plan, make_plan
+from moist.recipes.results import result_document
+from moist.recipes.settings import DistillSettings
+from moist.recipes.workspace import Workspace, prepare
+from moist.report import write_report
+from moist.storage import content_key, read_json, write_json
+from moist.training import run_jobs
+from moist.types import UserError
+
+__all__ = ["distill", "finish_seed"]
+
+
+def distill(settings: DistillSettings, out: Path, *, quiet: bool = False) -> Mapping[str, Any]:
+    """Turn a teacher into a routed mixture of specialists, and measure it against its controls.
+
+    Writes ``bundle/``, ``metrics.json``, ``report.html`` and ``config.yaml`` into ``out``. The same call goes on where an
+    interrupted one stopped; once complete, it only returns the metrics.
+
+    Args:
+        settings: what to do.
+        out: folder of the run.
+        quiet: show no progress.
+
+    Returns:
+        The content of ``metrics.json``, with the finding in words under ``verdict``.
+
+    Raises:
+        UserError: something in the data, the configuration or the machine that the user can mend.
+    """
+    key = content_key(settings.model_dump(mode="json", exclude={"jobs"}))
+    finished = _finished(out, key)
+    if finished is not None:
+        _tell(quiet, f"{out} is complete; nothing to do (choose another --out, or delete it, to run again)")
+        return finished
+    start = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    dump_config(settings, out / "config.yaml")
+    folder, space = prepare(settings, quiet=quiet)
+    _check_size(space)
+    plan = make_plan(space, folder, out, settings.seed)
+    done = run_jobs(plan.jobs, settings.jobs, quiet=quiet)
+    _tell(quiet, "measuring")
+    measured = finish_seed(space, plan, out)
+    # Time in other sessions of the same run is in the jobs' own records.
+    seconds = max(time.monotonic() - start, sum(r.seconds for r in done.values()) / max(1, settings.jobs.workers or 1))
+    metrics = result_document(
+        settings.name,
+        f"moist distill {settings.name}",
+        space,
+        {settings.seed: measured},
+        seconds,
+    )
+    write_report(metrics, describe(space, measured, metrics["verdict"]), out / "report.html")
+    write_json(out / "metrics.json", {**metrics, "key": key})
+    return metrics
+
+
+def _finished(out: Path, key: str) -> Mapping[str, Any] | None:
+    path = out / "metrics.json"
+    if not path.exists() or not (out / "bundle" / "bundle.json").exists():
+        return None
+    metrics: Mapping[str, Any] = read_json(path)
+    return metrics if metrics.get("key") == key else None
+
+
+def finish_seed(space: Workspace, plan: Plan, out: Path) -> Measured:
+    """Measure one seed and write its bundle."""
+    measured = measure(space, plan, out / "jobs")
+    target = None if space.splits.test is None else space.splits.test.target
+    save_bundle(
+        measured.mixture,
+        out / "bundle",
+        student=space.settings.student,
+        settings=space.settings.mixture,
+        measured={name: system.entry(target) for name, system in measured.systems.items()},
+        config=space.settings.model_dump(mode="json"),
+    )
+    return measured
+
+
+def _check_size(space: Workspace) -> None:
+    examples, domains = len(space.splits.train), space.settings.mixture.num_domains
+    if examples < 2 * domains:
+        raise UserError(
+            f"num_domains must leave at least 2 training examples to each specialist, got num_domains={domains} for "
+            f"{examples} examples; lower mixture.num_domains"
+        )
+
+
+def _tell(quiet: bool, message: str) -> None:
+    if not quiet:
+        say(message)

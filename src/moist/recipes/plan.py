@@ -1,0 +1,198 @@
+"""Decide what to train: the mixture, and every control at its size and with its share of compute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from moist.evaluation import count_cost
+from moist.mixture import MixtureSettings, mixture_cost
+from moist.recipes.train import new_mixture
+from moist.recipes.workspace import Workspace
+from moist.students import StudentSettings, create_student, width_for
+from moist.training import Job
+from moist.types import Cost, UserError
+
+__all__ = ["Plan", "Single", "make_plan"]
+
+TRAIN = "moist.recipes.train"
+
+
+@dataclass(frozen=True)
+class Single:
+    """One single distilled student: its job, its size, and the roles that it plays in the comparison."""
+
+    job: str
+    student: StudentSettings
+    cost: Cost
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of one seed and what they stand for.
+
+    Args:
+        jobs: in the order to start them.
+        singles: the single students, the generalist among them.
+        mixtures: system name to (name of the job that leaves the whole mixture, its settings).
+        epochs: epochs of the single students, by which they get the mixture's training compute.
+        train_macs: forward multiply-accumulates per training example spent on each job, over all epochs.
+    """
+
+    jobs: list[Job]
+    singles: list[Single]
+    mixtures: dict[str, tuple[str, MixtureSettings]]
+    epochs: int
+    train_macs: dict[str, float]
+
+    def single(self, role: str) -> Single | None:
+        """Return the single student that plays ``role``."""
+        return next((single for single in self.singles if role in single.roles), None)
+
+    def restricted_to(self, systems: tuple[str, ...]) -> Plan:
+        """Return the part of the plan that trains the given systems and nothing else."""
+        singles = [single for single in self.singles if set(systems) & set(single.roles)]
+        mixtures = {name: value for name, value in self.mixtures.items() if name in systems}
+        kept = {single.job for single in singles} | set(mixtures)
+        jobs = [job for job in self.jobs if job.name.split("/")[0] in kept]
+        return replace(self, jobs=jobs, singles=singles, mixtures=mixtures)
+
+
+def make_plan(space: Workspace, workspace_folder: Path, out: Path, seed: int) -> Plan:
+    """Plan one seed of a run.
+
+    Singles train for as many epochs as give the student of the mixture's cost the mixture's training compute (every
+    specialist runs on every example while a joint mixture trains), within ``controls.max_epochs``; no control trains for
+    fewer epochs than the mixture.
+    """
+    return _Planner(space, workspace_folder, out, seed).plan()
+
+
+class _Planner:
+    def __init__(self, space: Workspace, workspace_folder: Path, out: Path, seed: int) -> None:
+        self.space, self.out, self.seed = space, out, seed
+        self.settings = space.settings
+        self.shape = space.transform.input_shape
+        self.example = space.example(64)
+        # Only what training depends on, so that asking for another report or more workers trains nothing anew.
+        unused = {"name", "seed", "mixture", "inference", "controls", "jobs"}
+        self.base = {
+            "workspace": str(workspace_folder),
+            "settings": self.settings.model_dump(mode="json", exclude=unused),
+            "seed": seed,
+        }
+        self.jobs: list[Job] = []
+        self.train_macs: dict[str, float] = {}
+
+    def plan(self) -> Plan:
+        main = self.settings.mixture
+        active, total, joint_macs = self._mixture_size(main)
+        generalist = self._cost(self.settings.student)
+        epochs = self._single_epochs(active, generalist, joint_macs)
+        singles = self._singles(active, total, generalist)
+        mixtures = self._mixtures()
+        for name, settings in mixtures.items():
+            if settings.method == "joint":
+                self._add_joint(name, settings, joint_macs)
+        for single in sorted(singles, key=lambda single: ("generalist" not in single.roles, -single.cost.macs)):
+            self._add_single(single, epochs)
+        for name, settings in mixtures.items():
+            if settings.method != "joint":
+                self._add_domains(name, settings, generalist)
+        jobs_of = {name: (f"{name}/gate" if s.method != "joint" else name, s) for name, s in mixtures.items()}
+        return Plan(self.jobs, singles, jobs_of, epochs, self.train_macs)
+
+    def _mixture_size(self, settings: MixtureSettings) -> tuple[Cost, Cost, float]:
+        """Return active cost, total cost, and what one training example costs a joint mixture."""
+        with torch.random.fork_rng(devices=[]):
+            mixture = new_mixture(self.space, settings).deploy()
+        active, total = mixture_cost(mixture, self.example, [1 / settings.num_domains] * settings.num_domains)
+        return active, total, total.macs
+
+    def _cost(self, student: StudentSettings) -> Cost:
+        with torch.random.fork_rng(devices=[]):
+            return count_cost(create_student(student, self.shape, self.space.num_classes), self.example)
+
+    def _single_epochs(self, active: Cost, generalist: Cost, joint_macs: float) -> int:
+        epochs, most = self.settings.training.epochs, self.settings.controls.max_epochs
+        if self.settings.mixture.method == "joint":
+            budget = epochs * joint_macs
+        else:  # the generalist, then every specialist on its own part of the data
+            budget = epochs * generalist.macs * (1 + 1 / max(1 - self.settings.mixture.outside, 1e-9))
+        return max(epochs, min(most, ceil(budget / active.macs)))
+
+    def _singles(self, active: Cost, total: Cost, generalist: Cost) -> list[Single]:
+        """Return the distinct single students, each with all its roles."""
+        wanted: list[tuple[str, StudentSettings, Cost]] = [("generalist", self.settings.student, generalist)]
+        if self.settings.controls.enabled and self.settings.student.family != "torch":
+            wanted += self._sized("student_same_cost", macs=active.macs)
+            if self.settings.controls.same_total:
+                wanted += self._sized("student_same_total", params=total.params)
+            for factor in self.settings.controls.frontier:
+                wanted += self._sized("frontier", macs=factor * active.macs)
+        merged: dict[str, Single] = {}
+        for role, student, cost in wanted:
+            name = "generalist" if role == "generalist" else f"student-w{student.width}"
+            roles = merged[name].roles if name in merged else ()
+            merged[name] = Single(name, student, cost, (*roles, role))
+        return list(merged.values())
+
+    def _sized(self, role: str, **target: Any) -> Iterator[tuple[str, StudentSettings, Cost]]:
+        classes = self.space.num_classes
+        try:
+            student = width_for(self.settings.student, self.shape, classes, example=self.example, **target)
+        except UserError:
+            if role == "student_same_cost":
+                raise
+            return  # no student of the family is that large: the frontier ends earlier
+        yield role, student, self._cost(student)
+
+    def _mixtures(self) -> dict[str, MixtureSettings]:
+        main, controls = self.settings.mixture, self.settings.controls
+        mixtures = {"mixture": main}
+        if controls.enabled and controls.random_partition and main.method != "random":
+            mixtures["mixture_random_partition"] = main.model_copy(update={"method": "random"})
+        if controls.enabled and controls.class_domains and main.method != "class-domains":
+            fewer = min(main.num_domains, self.space.num_classes)
+            mixtures["mixture_class_domains"] = main.model_copy(
+                update={"method": "class-domains", "num_domains": fewer}
+            )
+        return mixtures
+
+    def _add(self, name: str, function: str, epochs: int, macs: float, after: tuple[str, ...] = (), **more: Any) -> None:
+        payload = {**self.base, "epochs": epochs, **more}
+        self.jobs.append(Job(name, f"{TRAIN}:{function}", payload, self.folder(name), after))
+        self.train_macs[name] = macs * epochs
+
+    def folder(self, job: str) -> Path:
+        return self.out / "jobs" / job
+
+    def _add_joint(self, name: str, settings: MixtureSettings, macs: float) -> None:
+        self._add(name, "train_joint", self.settings.training.epochs, macs, mixture=settings.model_dump(mode="json"))
+
+    def _add_single(self, single: Single, epochs: int) -> None:
+        student = single.student.model_dump(mode="json")
+        self._add(single.job, "train_student", epochs, single.cost.macs, student=student)
+
+    def _add_domains(self, name: str, settings: MixtureSettings, generalist: Cost) -> None:
+        """Every specialist from the generalist on its own domain, then the gate."""
+        common = {
+            "mixture": settings.model_dump(mode="json"),
+            "generalist": str(self.folder("generalist")),
+            "partition_seed": self.seed,
+        }
+        epochs = self.settings.training.epochs
+        names = [f"{name}/specialist-{k}" for k in range(settings.num_domains)]
+        share = 1 / settings.num_domains / max(1 - settings.outside, 1 / settings.num_domains)
+        for k, specialist in enumerate(names):
+            macs = generalist.macs * share
+            self._add(specialist, "train_specialist", epochs, macs, ("generalist",), domain=k, **common)
+        folders = [str(self.folder(specialist)) for specialist in names]
+        after = ("generalist", *names)
+        self._add(f"{name}/gate", "train_gate", epochs, 0.0, after, specialists=folders, **common)

@@ -1,0 +1,131 @@
+"""Experiments by name: several seeds of one configuration, put together in ``results/NAME.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from moist.config import ConfigError, dump_config, load_config, nearest
+from moist.recipes.configs import shipped_configs
+from moist.recipes.describe import describe
+from moist.recipes.distill import finish_seed
+from moist.recipes.plan import Plan, make_plan
+from moist.recipes.results import result_document
+from moist.recipes.settings import DistillSettings
+from moist.recipes.workspace import prepare
+from moist.report import write_report
+from moist.storage import write_json
+from moist.training import Job, run_jobs
+
+__all__ = ["RECIPES", "Recipe", "reproduce"]
+
+Budget = Literal["small", "full"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One experiment.
+
+    Args:
+        config: name of the shipped configuration.
+        summary: what it shows, in a line.
+        small: overrides of a short trial run.
+        once: jobs that are run for the first seed only, by the systems that they serve, because they are long.
+    """
+
+    config: str
+    summary: str
+    small: tuple[str, ...] = ()
+    once: tuple[str, ...] = field(default=())
+
+
+TRIAL = ("training.epochs=4", "controls.max_epochs=8", "controls.frontier=[0.5, 2]")
+
+RECIPES: dict[str, Recipe] = {
+    "digits": Recipe("digits", "scikit-learn's 8×8 digits: the whole chain in two minutes", TRIAL),
+    "letter": Recipe("letter", "UCI letter recognition, 26 classes, against an ensemble of networks", TRIAL),
+    "covtype20k": Recipe("covtype20k", "forest cover types, 20,000 rows", TRIAL),
+    "banking77": Recipe("banking77", "77 intents of bank customers, taught by a sentence encoder", TRIAL),
+    "cifar10": Recipe(
+        "cifar10",
+        "CIFAR-10 at about 3.2 MMAC, taught by the public ResNet-56",
+        ("data.limit=2000", "training.epochs=2", "controls.max_epochs=3", "controls.frontier=[0.5, 2]"),
+        once=("mixture", "student_same_cost"),
+    ),
+}
+
+
+def reproduce(
+    name: str,
+    *,
+    budget: Budget = "full",
+    seeds: int = 3,
+    results_dir: Path = Path("results"),
+    runs_dir: Path = Path("runs"),
+    overrides: Iterable[str] = (),
+    quiet: bool = False,
+) -> Mapping[str, Any]:
+    """Run an experiment for several seeds and write ``results_dir/NAME.json`` (``NAME-small.json`` on a small budget).
+
+    The jobs of all seeds share the machine's cores. An interrupted call goes on where it stopped.
+
+    Args:
+        name: which; see :data:`RECIPES`.
+        budget: ``small`` is a trial of the machinery in minutes, whose numbers mean nothing.
+        seeds: how many, from 0.
+        results_dir: where the result file goes.
+        runs_dir: where jobs, bundles and reports go.
+        overrides: ``a.b=c`` changes of the configuration.
+        quiet: show no progress.
+
+    Raises:
+        ConfigError: there is no such experiment, or an override is wrong.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"there is no recipe {name!r}. {nearest(name, RECIPES)}")
+    if seeds < 1:
+        raise ConfigError(f"seeds must be at least 1, got {seeds}")
+    recipe = RECIPES[name]
+    trial = budget == "small"
+    settings = load_config(
+        DistillSettings, shipped_configs()[recipe.config], [*(recipe.small if trial else ()), *overrides]
+    )
+    full_name = f"{name}-small" if trial else name
+    out = runs_dir / full_name
+    folder, space = prepare(settings, quiet=quiet)
+    plans = {seed: make_plan(space, folder, out / f"seed-{seed}", seed) for seed in range(seeds)}
+    plans = {seed: plan if seed == 0 else _only(plan, recipe.once) for seed, plan in plans.items()}
+    results = run_jobs(_renamed(plans), settings.jobs, quiet=quiet)
+    measured = {seed: finish_seed(space, plan, out / f"seed-{seed}") for seed, plan in plans.items()}
+    command = " ".join(["moist reproduce", name, f"--budget {budget} --seeds {seeds}", *_shown(overrides)])
+    seconds = sum(result.seconds for result in results.values())
+    document = result_document(full_name, command, space, measured, seconds)
+    dump_config(settings, out / "config.yaml")
+    write_report(document, describe(space, measured[0], document["verdict"]), out / "report.html")
+    write_json(results_dir / f"{full_name}.json", document)
+    return document
+
+
+def _shown(overrides: Iterable[str]) -> list[str]:
+    return [f"--set {override}" for override in overrides]
+
+
+def _only(plan: Plan, systems: tuple[str, ...]) -> Plan:
+    """Return the part of a plan that trains the given systems, and what the mixture's bundle needs; all if none is named."""
+    if not systems:
+        return plan
+    return plan.restricted_to(systems)
+
+
+def _renamed(plans: Mapping[int, Plan]) -> list[Job]:
+    """Return the jobs of all seeds under names of their own, the seeds side by side so that long jobs start first."""
+    jobs: list[Job] = []
+    for seed, plan in plans.items():
+        prefix = "" if len(plans) == 1 else f"seed-{seed}/"
+        jobs += [
+            Job(prefix + job.name, job.function, job.payload, job.folder, tuple(prefix + name for name in job.after))
+            for job in plan.jobs
+        ]
+    return jobs

@@ -1,0 +1,42 @@
+"""Objects named in a configuration: ``module:function`` and dotted paths."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from moist.config import nearest
+from moist.types import UserError
+
+__all__ = ["import_object"]
+
+
+def import_object(path: str, option: str) -> Any:
+    """Import ``module:name`` or ``module.name``; modules in the working folder are found too.
+
+    Args:
+        path: what to import.
+        option: the setting that it comes from, for errors.
+
+    Raises:
+        UserError: there is no such module or name.
+    """
+    module_name, _, name = path.partition(":") if ":" in path else path.rpartition(".")
+    if not module_name or not name:
+        raise UserError(f"{option} must read module:name, got {path!r}; write it like my_models:create_model")
+    # A console script, unlike `python -m`, does not look into the working folder.
+    if str(Path.cwd()) not in sys.path and "" not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise UserError(
+            f"{option} must name a module that can be imported, got {path!r} ({error}); install it, or run from the "
+            "folder that holds it"
+        ) from error
+    if not hasattr(module, name):
+        public = [key for key in vars(module) if not key.startswith("_")]
+        raise UserError(f"{option} must name something in module {module_name}, got {name!r}. {nearest(name, public)}")
+    return getattr(module, name)
