@@ -230,7 +230,9 @@ def test_a_manifest_that_breaks_a_rule_is_refused(bundle, change, words):
     assert_rejected(bundle, words)
 
 
-@pytest.mark.parametrize("change", [{"input": {}}, {"transform": {"kind": "tabular"}}, {"student": {"family": "mlp", "width": 9}}])
+@pytest.mark.parametrize(
+    "change", [{"input": {}}, {"transform": {"kind": "tabular"}}, {"student": {"family": "mlp", "width": 9}}]
+)
 def test_parts_that_do_not_fit_are_refused(bundle, change):
     rewrite(bundle, lambda manifest: manifest.update(change))
     with pytest.raises(UserError, match="make the bundle again"):
@@ -267,7 +269,7 @@ def test_a_path_without_a_bundle_says_what_is_wrong(bundle, tmp_path):
 
 def test_an_own_factory_is_called_only_on_demand(tmp_path):
     bundle = save(make_tiny("own-factory"), tmp_path / "bundle")
-    with pytest.raises(UserError, match="tiny_mixtures:small_net.*allow_factory"):
+    with pytest.raises(UserError, match=r"tiny_mixtures:small_net.*allow_factory"):
         load_bundle(bundle)
     assert "allow_factory=True" in (bundle / "README.md").read_text(encoding="utf-8")
 
@@ -423,7 +425,8 @@ def test_a_loaded_mixture_can_be_copied(bundle):
     assert_same(twin.predict_all(tiny.raw), tiny.mixture.predict_all(tiny.raw))
 
 
-def test_a_bundle_is_found_after_the_working_folder_changed(bundle, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("bundle")
+def test_a_bundle_is_found_after_the_working_folder_changed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     loaded = load_bundle("bundle")
     monkeypatch.chdir("/")

@@ -31,7 +31,9 @@ class Tiny:
 
 
 def small_net(num_classes, input_shape, hidden=4):
-    return nn.Sequential(nn.Flatten(), nn.Linear(input_shape.shape[0], hidden), nn.ReLU(), nn.Linear(hidden, num_classes))
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(input_shape.shape[0], hidden), nn.ReLU(), nn.Linear(hidden, num_classes)
+    )
 
 
 def _table():

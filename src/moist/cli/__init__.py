@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import select
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from moist.cli.arguments import create_parser
 __all__ = ["main"]
 
 USER_ERROR, BROKEN_PIPE, INTERRUPTED = 2, 141, 130
+STDOUT = 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,8 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _stop(f"interrupted; {arguments.interrupted}", INTERRUPTED, kind="")
     except BrokenPipeError:
-        if _stdout_is_open():
+        if not _reader_is_gone():
             raise
+        # Python flushes once more at exit; there must be somewhere to write to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
         return BROKEN_PIPE
     except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
         if error.filename is None:
@@ -45,14 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _stdout_is_open() -> bool:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes once more at exit; there must be somewhere to write to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
+def _reader_is_gone() -> bool:
+    """Tell a closed stdout from a broken pipe to somewhere else, a worker say."""
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    poll.register(STDOUT, select.POLLERR)
+    return bool(poll.poll(0))
 
 
 def _is_user_error(error: ValueError) -> bool:

@@ -23,7 +23,7 @@ from moist.types import UserError
 __all__ = ["run_evaluate"]
 
 # What describes a file's layout, and so holds for another file of the same make.
-LAYOUT = ("kind", "input_column", "label_column", "drop_columns", "classes", "image_size", "on_error")
+LAYOUT = ("input_column", "label_column", "drop_columns", "classes", "image_size", "on_error")
 
 
 def run_evaluate(arguments: argparse.Namespace) -> None:
@@ -64,7 +64,7 @@ def _data_settings(data: str | None, manifest: Mapping[str, Any]) -> DataSetting
     if not Path(data).exists():
         raise UserError(f"--data must be a built-in data set (moist data list) or a path, there is no {data}; mend it")
     layout = {key: value for key, value in (stored or {}).items() if key in LAYOUT}
-    return load_config(DataSettings, {"kind": manifest["input"]["kind"], **layout, "path": data})
+    return load_config(DataSettings, {**layout, "kind": manifest["input"]["kind"], "path": data})
 
 
 def _parts(settings: DataSettings, split: str) -> list[IndexedDataset]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.resources
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,10 @@ from moist.types import UserError
 
 __all__ = ["run_distill", "run_reproduce"]
 
-YAML_SUFFIXES = (".yaml", ".yml")
-
 
 def run_distill(arguments: argparse.Namespace) -> None:
     """Run the main job and print its table and verdict."""
-    source = find_config(arguments.config)
+    source = recipes.find_config(arguments.config)
     settings = load_config(recipes.DistillSettings, source, arguments.overrides)
     out = Path(arguments.out or Path("runs") / (settings.name if "name" in settings.model_fields_set else source.stem))
     metrics = recipes.distill(settings, out, quiet=arguments.quiet)
@@ -40,33 +37,17 @@ def run_reproduce(arguments: argparse.Namespace) -> None:
             f"reproduce needs the name of an experiment, got {arguments.name or 'none'}. "
             f"{nearest(arguments.name or '', recipes.RECIPES)} (moist reproduce --list)"
         )
+    # Without --seeds the recipe's own number holds.
+    seeds = {} if arguments.seeds is None else {"seeds": arguments.seeds}
     metrics = recipes.reproduce(
         arguments.name,
         budget=arguments.budget,
-        seeds=arguments.seeds,
         results_dir=Path(arguments.out),
         overrides=arguments.overrides,
         quiet=arguments.quiet,
+        **seeds,
     )
     _print_metrics(metrics, arguments.json)
-
-
-def find_config(name: str) -> Path:
-    """Return the YAML file at ``name``, or the shipped configuration of that name.
-
-    Raises:
-        UserError: there is neither.
-    """
-    path = Path(name)
-    if path.suffix in YAML_SUFFIXES or path.is_file():
-        return path
-    folder = Path(str(importlib.resources.files("moist.recipes"))) / "configs"
-    shipped = {file.stem: file for file in folder.glob("*.yaml")}
-    if name not in shipped:
-        raise UserError(
-            f"CONFIG must be a YAML file or a shipped configuration, got {name!r}. {nearest(name, shipped)}"
-        )
-    return shipped[name]
 
 
 def _print_metrics(metrics: Mapping[str, Any], as_json: bool) -> None:

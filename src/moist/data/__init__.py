@@ -1,7 +1,7 @@
 """Vision, text and tabular data: sources, splits, replayable views, and how students read inputs."""
 
 from moist.data.augment import AugmentSettings, View, augment
-from moist.data.catalog import FoundDataset, data_root, list_datasets
+from moist.data.catalog import FoundDataset, data_root, find_file, list_datasets
 from moist.data.dataset import DataSplits, IndexedDataset
 from moist.data.image_transform import ImageTransform
 from moist.data.inputs import read_inputs
@@ -38,6 +38,7 @@ __all__ = [
     "augment",
     "data_root",
     "decode_image",
+    "find_file",
     "fit_transform",
     "list_datasets",
     "load_dataset",

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["BUILT_IN", "BuiltIn", "FoundDataset", "data_root", "find_built_in", "list_datasets"]
+__all__ = ["BUILT_IN", "BuiltIn", "FoundDataset", "data_root", "find_built_in", "find_file", "list_datasets"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,15 @@ def find_built_in(name: str) -> Path | None:
     if root is None or folder is None or not (root / folder).is_dir():
         return None
     return root / folder
+
+
+def find_file(path: str) -> Path:
+    """Return ``path`` where it is a file, else the file of that name under the data root, else ``path`` itself."""
+    given = Path(path).expanduser()
+    root = data_root()
+    if given.is_absolute() or given.is_file() or root is None:
+        return given
+    return root / given if (root / given).is_file() else given
 
 
 def list_datasets() -> list[FoundDataset]:

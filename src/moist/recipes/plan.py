@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,9 @@ class _Planner:
         # Only what training depends on, so that asking for another report or more workers trains nothing anew.
         unused = {"name", "seed", "mixture", "inference", "controls", "jobs"}
         self.base = {
+            "moist": version("moist"),
             "workspace": str(workspace_folder),
-            "settings": self.settings.model_dump(mode="json", exclude=unused),
+            "settings": self.settings.model_dump(mode="json", exclude=unused, exclude_defaults=True),
             "seed": seed,
         }
         self.jobs: list[Job] = []
@@ -174,16 +176,16 @@ class _Planner:
         return self.out / "jobs" / job
 
     def _add_joint(self, name: str, settings: MixtureSettings, macs: float) -> None:
-        self._add(name, "train_joint", self.settings.training.epochs, macs, mixture=settings.model_dump(mode="json"))
+        self._add(name, "train_joint", self.settings.training.epochs, macs, mixture=settings.model_dump(mode="json", exclude_defaults=True))
 
     def _add_single(self, single: Single, epochs: int) -> None:
-        student = single.student.model_dump(mode="json")
+        student = single.student.model_dump(mode="json", exclude_defaults=True)
         self._add(single.job, "train_student", epochs, single.cost.macs, student=student)
 
     def _add_domains(self, name: str, settings: MixtureSettings, generalist: Cost) -> None:
         """Every specialist from the generalist on its own domain, then the gate."""
         common = {
-            "mixture": settings.model_dump(mode="json"),
+            "mixture": settings.model_dump(mode="json", exclude_defaults=True),
             "generalist": str(self.folder("generalist")),
             "partition_seed": self.seed,
         }

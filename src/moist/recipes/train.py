@@ -38,6 +38,7 @@ def train_student(payload: Payload, folder: Path, advance: Advance) -> dict[str,
     student = create_student(
         load_config(StudentSettings, payload["student"]), space.transform.input_shape, space.num_classes
     )
+    _compile(space, student)
     task = DistillTask(student, space.signals(), space.settings.loss)
     history = _fit(space, task, payload, folder, advance)
     return _finish(space, student, history, folder, _student_outputs)
@@ -48,9 +49,17 @@ def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, A
     space = workspace_from_payload(payload)
     torch.manual_seed(payload["seed"])
     mixture = new_mixture(space, load_config(MixtureSettings, payload["mixture"]))
+    _compile(space, mixture.trunk, mixture.specialists)
     task = JointTask(mixture, space.signals(), space.settings.loss, space.settings.joint)
     history = _fit(space, task, payload, folder, advance)
     return _finish(space, mixture.deploy(), history, folder, _mixture_outputs)
+
+
+def _compile(space: Workspace, *modules: nn.Module) -> None:
+    """Compile modules in place where the settings ask for it; their weights and names stay as they are."""
+    if space.settings.training.compile:
+        for module in modules:
+            module.compile()
 
 
 def new_mixture(space: Workspace, settings: MixtureSettings, generalist: nn.Module | None = None) -> TrainableMixture:

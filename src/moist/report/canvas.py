@@ -118,7 +118,7 @@ def heat_cells(axes: Axes, values: np.ndarray, *, numbers: bool) -> None:
     if numbers:
         for row, column in shown:
             share = float(values[row, column])
-            colour = COLOURS["onheat"] if share > 0.5 else COLOURS["ink"]
+            colour = COLOURS["onheat"] if share > 0.65 else COLOURS["ink"]
             place = (column + 0.5, row + 0.53)
             axes.annotate(f"{100 * share:.0f}", place, ha="center", va="center", fontsize=7.5, color=colour)
     bare(axes)

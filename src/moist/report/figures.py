@@ -206,18 +206,11 @@ def _reliability(
     most = max(count for *_, count in filled)
     axes.set_visible(True)
     axes.plot([0, 1], [0, 1], color=COLOURS["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
-    axes.plot(*list(zip(*filled))[:2], color=COLOURS[system.colour], linewidth=1.4, zorder=2)
-    for confidence, accuracy, count in filled:
-        size = 8 + 50 * (count / most) ** 0.5
-        axes.scatter(
-            [confidence],
-            [accuracy],
-            s=size,
-            color=COLOURS[system.colour],
-            edgecolor=COLOURS["card"],
-            linewidth=0.7,
-            zorder=3,
-        )
+    colour = COLOURS[system.colour]
+    confidences, accuracies, counts = zip(*filled)
+    sizes = [8 + 50 * (count / most) ** 0.5 for count in counts]
+    axes.plot(confidences, accuracies, color=colour, linewidth=1.4, zorder=2)
+    axes.scatter(confidences, accuracies, s=sizes, color=colour, edgecolor=COLOURS["card"], linewidth=0.7, zorder=3)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     axes.grid(True)

@@ -119,7 +119,7 @@ def _accuracy(mixture: Metrics, teacher: Metrics) -> KeyNumber | None:
     mean, std = mean_std(mixture.get("accuracy"))
     if mean is None:
         return None
-    spread = f" ± {100 * std:.1f}" if std is not None else ""
+    spread = f" ±\u00a0{100 * std:.1f}" if std is not None else ""
     best = number(teacher.get("accuracy"))
     return KeyNumber(percent_text(mean), f"mixture accuracy{spread}", f"teacher {percent_text(best)}" if best else "")
 
@@ -225,7 +225,7 @@ _COLUMNS = (
     _Column("Parameters", "total_params", count_text),
     _Column("Bytes", "bytes", bytes_text),
     _Column("ECE", "ece", percent_text),
-    _Column("Batch-1 latency", "latency_ms", milliseconds_text),
+    _Column("Latency, batch 1", "latency_ms", milliseconds_text),
 )
 
 
@@ -240,9 +240,7 @@ def results_table(metrics: Metrics) -> ResultsTable:
     names = order_systems(systems)
     frontier = [entry for entry in metrics.get("frontier") or () if isinstance(entry, Mapping)]
     measured = [*systems.values(), *frontier]
-    columns = [
-        c for c in _COLUMNS if c.key != "agreement" or any(number(e.get("agreement")) is not None for e in measured)
-    ]
+    columns = [column for column in _COLUMNS if any(number(one.get(column.key)) is not None for one in measured)]
     running = [name for name in names if describe_system(name).part not in ("bound", "teacher")]
     test = number((metrics.get("data") or {}).get("test"))
     marks = {column.key: _marks(column, {name: systems[name] for name in running}, test) for column in columns}

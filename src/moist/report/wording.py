@@ -106,7 +106,7 @@ def plain_text(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {plain_text(one)}" for key, one in value.items()) or ABSENT
+        return ", ".join(f"{key} {plain_text(one)}" for key, one in value.items() if one is not None) or ABSENT
     if isinstance(value, list | tuple):
         return ", ".join(plain_text(one) for one in value) or ABSENT
     return str(value)

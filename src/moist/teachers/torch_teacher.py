@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from moist.data import DataSplits
+from moist.data import DataSplits, find_file
 from moist.evaluation import count_cost
 from moist.storage import content_key
 from moist.teachers.checkpoint import load_checkpoint
@@ -106,7 +104,7 @@ def _create(settings: TeacherSettings) -> nn.Module:
             "return the module itself"
         )
     if settings.checkpoint:
-        load_checkpoint(module, Path(settings.checkpoint).expanduser(), settings.strip_prefix)
+        load_checkpoint(module, find_file(settings.checkpoint), settings.strip_prefix)
     return module
 
 

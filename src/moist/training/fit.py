@@ -55,6 +55,7 @@ class TrainingSettings(Settings):
     warmup: float = Field(0.05, ge=0, lt=1, description="fraction of the steps with a rising learning rate")
     gradient_clip: float | None = Field(5.0, gt=0)
     precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = Field(False, description="compile the networks first: needs a C++ compiler, pays on long image runs")
 
 
 def fit(
@@ -189,7 +190,7 @@ def _build_optimizer(task: nn.Module, settings: TrainingSettings) -> torch.optim
         return torch.optim.SGD(
             groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0
         )
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: TrainingSettings, step: int, total: int) -> None:
