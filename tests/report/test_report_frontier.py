@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from report_examples import example_metrics, system
 
 from moist.report import frontier_figure, save_frontier
 from moist.types import UserError
-
-sys.path.insert(0, str(Path(__file__).parent))
-from examples import example_metrics, system
 
 
 def test_every_system_is_named() -> None:

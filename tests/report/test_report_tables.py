@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
+from report_examples import example_metrics, system
 
 from moist.report.systems import describe_system, order_systems
 from moist.report.tables import Row, key_numbers, other_numbers, provenance, results_table
-
-sys.path.insert(0, str(Path(__file__).parent))
-from examples import example_metrics, system
 
 
 def cell_of(rows: list[Row], title: str, column: int):  # type: ignore[no-untyped-def]

@@ -88,6 +88,7 @@ def finish_seed(space: Workspace, plan: Plan, out: Path) -> Measured:
         settings=space.settings.mixture,
         measured={name: system.entry(target) for name, system in measured.systems.items()},
         config=space.settings.model_dump(mode="json"),
+        example=space.example(512),
     )
     return measured
 

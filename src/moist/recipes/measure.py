@@ -24,7 +24,7 @@ from moist.evaluation import (
 )
 from moist.mixture import InferenceSettings, MixtureOfSpecialists, MixtureSettings, mixture_cost
 from moist.recipes.plan import Plan, Single
-from moist.recipes.train import new_mixture
+from moist.recipes.train import load_generalist, new_mixture
 from moist.recipes.workspace import Workspace
 from moist.routing import select_top_k
 from moist.storage import read_json
@@ -187,6 +187,11 @@ class _Measurement:
                 systems["mixture_oracle_router"] = self._oracle(systems[name], classes)
                 systems["mixture_all_specialists"] = self._every_specialist(name, mixture)
         assert deployed is not None
+        defer = self.space.settings.inference.defer
+        if defer is not None and defer.to == "generalist":
+            generalist = self.plan.single("generalist")
+            assert generalist is not None
+            deployed.generalist = load_generalist(self.space, self._folder(generalist.job))
         return deployed, routing
 
     def _class_to_domain(self, job: str) -> np.ndarray | None:

@@ -146,7 +146,7 @@ def _level(
     note = axes.annotate(
         text, (end, height), (5, 0), textcoords="offset points", va="center", fontsize=7.5, color=COLOURS[colour]
     )
-    note.set_gid("halo-level")
+    note.set_gid(f"halo-level-{colour}")
 
 
 def routing_plot(confusion: np.ndarray | None) -> str | None:

@@ -101,7 +101,7 @@ def _draw(metrics: Mapping[str, Any], title: str) -> Figure:
         axes.set_title(title)
     ends = axes.get_xlim()
     lines = [line, *([(end, point.accuracy) for end in ends] for point in levels)]
-    place_labels(axes, list(_labels(axes, singles, others, levels)), lines)
+    place_labels(figure, axes, list(_labels(axes, singles, others, levels)), lines)
     return figure
 
 

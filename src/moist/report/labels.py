@@ -11,6 +11,7 @@ from moist.report.theme import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["Label", "place_labels"]
 
@@ -20,16 +21,17 @@ _DISTANCES = (9.0, 15.0, 24.0, 36.0)
 _SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 
 
-def place_labels(axes: Axes, labels: Sequence[Label], lines: Sequence[Sequence[tuple[float, float]]]) -> None:
+def place_labels(
+    figure: Figure, axes: Axes, labels: Sequence[Label], lines: Sequence[Sequence[tuple[float, float]]]
+) -> None:
     """Write each label at the free place nearest to its point, with a thin leader where that is not next to it.
 
     Args:
-        axes: drawn with its final limits.
+        figure: the whole drawing.
+        axes: its axes, with their final limits.
         labels: what to write, the most important first.
         lines: the corners (in data units) of each line to keep clear of.
     """
-    figure = axes.get_figure(root=True)
-    assert figure is not None
     figure.canvas.draw()
     figure.set_layout_engine("none")  # labels shall not move the axes that they were placed on
     frame = axes.get_window_extent()

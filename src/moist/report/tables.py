@@ -324,7 +324,8 @@ def other_numbers(metrics: Metrics) -> list[tuple[str, str]]:
     derived = {key: value for key, value in (metrics.get("derived") or {}).items() if key not in _SHOWN_DERIVED}
     rows = [(_words(key), plain_text(value)) for key, value in derived.items()]
     rows += [
-        (f"Published: {_words(key)}", plain_text(value)) for key, value in (metrics.get("published") or {}).items()
+        (f"Published: {_words(key).lower()}", plain_text(value))
+        for key, value in (metrics.get("published") or {}).items()
     ]
     return rows
 
