@@ -7,6 +7,7 @@ Unknown keys are refused with the nearest known name, so a typing error never be
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,8 @@ from moist.types import UserError
 __all__ = ["ConfigError", "Settings", "dump_config", "load_config", "nearest"]
 
 S = TypeVar("S", bound="Settings")
+# What YAML 1.1 takes for text, though a user means a number: 3e-4, 1E5, 2.5e3.
+EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 
 
 class ConfigError(UserError):
@@ -113,13 +116,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 
 def _number(value: Any) -> Any:
-    """YAML 1.1 reads ``3e-4`` as text; a user means the number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+    return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
 
 
 def _explain(error: ValidationError) -> str:
@@ -127,6 +124,9 @@ def _explain(error: ValidationError) -> str:
     for item in error.errors():
         place = ".".join(str(part) for part in item["loc"]) or "top level"
         message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "missing":
+            parts.append(f"{place}: required, and not given; set it")
+            continue
         received = "" if item["type"] == "value_error" else f", got {item['input']!r}"
         parts.append(f"{place}: {message}{received}")
     return "; ".join(parts)

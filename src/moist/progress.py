@@ -146,6 +146,7 @@ class _JobLines:
         self.num_jobs, self.done, self.quiet = num_jobs, done, quiet
         self.totals: dict[str, float] = {}
         self.started: dict[str, float] = {}
+        self.first: dict[str, float] = {}
         self.said: dict[str, float] = {}
 
     def _say(self, text: str) -> None:
@@ -157,10 +158,12 @@ class _JobLines:
 
     def update(self, name: str, done: float, total: float | None, note: str) -> None:
         whole = self.totals[name] = total or self.totals.get(name, 0.0)
+        # A job that resumes did its first steps in another run: they tell nothing of this run's speed.
+        fresh = done - self.first.setdefault(name, done)
         now = time.monotonic()
-        if whole and done and now - self.said[name] >= LOG_EVERY_SECONDS:
+        if whole and fresh > 0 and now - self.said[name] >= LOG_EVERY_SECONDS:
             self.said[name] = now
-            left = (now - self.started[name]) / done * (whole - done)
+            left = (now - self.started[name]) / fresh * (whole - done)
             self._say(f"{name}: {done:g}/{whole:g}, {left:.0f} s left {note}".rstrip())
 
     def finish(self, name: str) -> None:

@@ -6,13 +6,19 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from moist.types import UserError
 
-__all__ = ["content_key", "default_cache_dir", "file_sha256", "read_json", "write_atomic", "write_json"]
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["content_key", "default_cache_dir", "file_sha256", "only_one", "read_json", "write_atomic", "write_json"]
 
 
 def default_cache_dir() -> Path:
@@ -33,6 +39,30 @@ def file_sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` for this process alone, so that two runs never write the same checkpoints.
+
+    The lock goes with the process, however it ends.
+
+    Raises:
+        UserError: another process holds the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:  # pragma: no cover - Windows has no such lock
+        yield
+        return
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"only one process may work in {folder} at a time, and another one does; wait for it, stop it, or choose "
+                "another --out"
+            ) from None
+        yield
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:

@@ -44,7 +44,9 @@ def mixture_nll(
     )
 
 
-def expected_nll(gate_logits_NK: Tensor, logits_NKC: Tensor, target_probs_NC: Tensor, temperature: float = 1.0) -> Tensor:
+def expected_nll(
+    gate_logits_NK: Tensor, logits_NKC: Tensor, target_probs_NC: Tensor, temperature: float = 1.0
+) -> Tensor:
     """Return E_{k ~ g(x)} of each member's own negative log-likelihood: -Σ_k g_k Σ_c t_c log p_k(c), times T².
 
     By Jensen's inequality it is never below :func:`mixture_nll`, and equal to it where one member has all the gate's

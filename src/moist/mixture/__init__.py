@@ -8,6 +8,7 @@ from moist.mixture.build import (
     build_gate,
     build_mixture,
     mixture_cost,
+    start_gate_from_clusters,
 )
 from moist.mixture.bundle import inspect_bundle, load_bundle, save_bundle
 from moist.mixture.lazy import LazySpecialists
@@ -29,4 +30,5 @@ __all__ = [
     "load_bundle",
     "mixture_cost",
     "save_bundle",
+    "start_gate_from_clusters",
 ]

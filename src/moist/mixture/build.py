@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from moist.config import Settings
 from moist.data import InputShape
 from moist.evaluation import count_cost
 from moist.mixture.model import InferenceSettings, MixtureOfSpecialists
-from moist.mixture.stacked import stack_if_possible
+from moist.mixture.stacked import LoopedSpecialists, stack_if_possible
+from moist.routing import Dispatcher
 from moist.students import StudentSettings, build_stages, create_student
-from moist.types import Cost, UserError
+from moist.types import Cost, Routing, UserError
 
 __all__ = [
     "InferenceSettings",
@@ -26,16 +29,33 @@ __all__ = [
     "build_gate",
     "build_mixture",
     "mixture_cost",
+    "start_gate_from_clusters",
 ]
 
 Reads = Literal["inputs", "trunk"]
 
 
+class _Gate(NamedTuple):
+    """The student that serves as a gate on inputs, and the kinds of inputs that it reads."""
+
+    family: Literal["resnet", "mlp", "bag"]
+    depth: int
+    inputs: tuple[str, ...]
+
+
+GATES = {
+    "linear": _Gate("mlp", 0, ("tabular", "vision")),
+    "mlp": _Gate("mlp", 1, ("tabular", "vision")),
+    "cnn": _Gate("resnet", 1, ("vision",)),
+    "bag": _Gate("bag", 0, ("text",)),
+}
+
+
 class RouterSettings(Settings):
     """The gate that scores the K specialists.
 
-    It reads the inputs, or the shared trunk's features (averaged over space), which costs next to nothing. ``linear`` and
-    ``mlp`` suit tables, flattened images and trunk features; ``cnn`` reads images, ``bag`` reads texts.
+    It reads the inputs, or the shared trunk's features (averaged over space or words), which costs next to nothing.
+    ``linear`` and ``mlp`` suit tables, flattened images and trunk features; ``cnn`` reads images, ``bag`` reads texts.
     """
 
     kind: Literal["linear", "mlp", "cnn", "bag"] = "linear"
@@ -46,8 +66,8 @@ class RouterSettings(Settings):
 class MixtureSettings(Settings):
     """Which mixture to make.
 
-    ``joint`` trains router and specialists together on the mixture likelihood. The other methods cut the data into domains
-    first and train each specialist apart on its own: ``class-domains`` by the teacher's confusions,
+    ``joint`` trains router and specialists together on the mixture likelihood. The other methods cut the data into
+    domains first and train each specialist apart on its own: ``class-domains`` by the teacher's confusions,
     ``embedding-domains`` by k-means on its embeddings, ``random`` by chance, as a control.
     """
 
@@ -55,23 +75,47 @@ class MixtureSettings(Settings):
     num_domains: int = Field(8, ge=2)
     trunk_stages: int = Field(0, ge=0, description="first stages of the student that all specialists share")
     router: RouterSettings = RouterSettings()
+    shared_start: float = Field(
+        0.0, ge=0, lt=1, description="joint: share of the training in which all specialists are still one"
+    )
+    active: int | None = Field(
+        None,
+        ge=1,
+        description="joint: specialists that run on each example while training, drawn by the gate; None: all",
+    )
     outside: float = Field(0.0, ge=0, le=1, description="share of a specialist's data drawn from outside its domain")
 
 
 class TrunkGate(nn.Module):
-    """Score specialists from the trunk's features, averaged over space where they have one."""
+    """Score specialists from the trunk's features, averaged over space or words where they have such an axis.
 
-    def __init__(self, num_features: int, num_domains: int, hidden: int | None) -> None:
+    Args:
+        features: (N, D), (N, D, H, W), or (N, L, D + 1) of texts, whose last channel is 1 at real words; a few of them,
+            to know D.
+        num_domains: K.
+        hidden: units of a hidden layer; None for none.
+    """
+
+    def __init__(self, features: Tensor, num_domains: int, hidden: int | None) -> None:
         super().__init__()
+        num_features = _pool(features).shape[1]
         if hidden is None:
             self.layers: nn.Module = nn.Linear(num_features, num_domains)
         else:
             self.layers = nn.Sequential(nn.Linear(num_features, hidden), nn.ReLU(), nn.Linear(hidden, num_domains))
 
     def forward(self, features: Tensor) -> Tensor:
-        pooled = features.mean(dim=(2, 3)) if features.dim() == 4 else features
-        result: Tensor = self.layers(pooled)
+        result: Tensor = self.layers(_pool(features))
         return result
+
+
+def _pool(features: Tensor) -> Tensor:
+    if features.dim() == 4:
+        return features.mean(dim=(2, 3))
+    if features.dim() == 3:
+        words, real = features[..., :-1], features[..., -1:]
+        return (words * real).sum(dim=1) / real.sum(dim=1)
+    return features
 
 
 def build_gate(settings: RouterSettings, shape: InputShape, num_domains: int, features: Tensor) -> nn.Module:
@@ -92,14 +136,41 @@ def build_gate(settings: RouterSettings, shape: InputShape, num_domains: int, fe
                 f"a router that reads trunk features is 'linear' or 'mlp', got {settings.kind!r}; "
                 "set mixture.router.kind=linear or mixture.router.reads=inputs"
             )
-        return TrunkGate(features.shape[1], num_domains, settings.width if settings.kind == "mlp" else None)
-    family: Literal["resnet", "mlp", "bag"] = "mlp"
-    if settings.kind == "cnn":
-        family = "resnet"
-    elif settings.kind == "bag":
-        family = "bag"
-    depth = {"linear": 0, "mlp": 1, "cnn": 1, "bag": 0}[settings.kind]
-    return create_student(StudentSettings(family=family, width=settings.width, depth=depth), shape, num_domains)
+        return TrunkGate(features, num_domains, settings.width if settings.kind == "mlp" else None)
+    suits = [kind for kind, gate in GATES.items() if shape.kind in gate.inputs]
+    if settings.kind not in suits:
+        raise UserError(
+            f"a router that reads {shape.kind} inputs is of kind {' or '.join(suits)}, got {settings.kind!r}; set "
+            f"mixture.router.kind={suits[0]}"
+        )
+    gate = GATES[settings.kind]
+    return create_student(
+        StudentSettings(family=gate.family, width=settings.width, depth=gate.depth), shape, num_domains
+    )
+
+
+def start_gate_from_clusters(gate: nn.Module, features_ND: Tensor, seed: int) -> None:
+    """Start a linear gate on trunk features from k-means, so that each specialist begins with a region of its own.
+
+    The gate's scores become the log posterior of equal spherical Gaussians at the centres; other gates stay as they
+    are.
+
+    Args:
+        gate: a gate from :func:`build_gate`.
+        features_ND: (N, D) trunk features, averaged over space.
+        seed: of the clustering.
+
+    Royer et al. 2022, "Revisiting Single-gated Mixtures of Experts" (arXiv 2304.05497): a gate from a clustering.
+    """
+    if not isinstance(gate, TrunkGate) or not isinstance(gate.layers, nn.Linear):
+        return
+    with threadpool_limits(1):
+        clusters = KMeans(gate.layers.out_features, n_init=4, random_state=seed).fit(features_ND.numpy())
+    centres = torch.from_numpy(clusters.cluster_centers_).float()
+    variance = clusters.inertia_ / features_ND.numel()
+    with torch.no_grad():
+        gate.layers.weight.copy_(centres / variance)
+        gate.layers.bias.copy_(-centres.square().sum(dim=1) / (2 * variance))
 
 
 class TrainableMixture(nn.Module):
@@ -110,13 +181,16 @@ class TrainableMixture(nn.Module):
         gate: scores (N, K).
         members: K specialists of one shape.
         reads: what the gate reads.
+        sparse: keep the specialists apart, so that :meth:`forward_drawn` can run some of them.
     """
 
-    def __init__(self, trunk: nn.Module, gate: nn.Module, members: Sequence[nn.Module], reads: Reads) -> None:
+    def __init__(
+        self, trunk: nn.Module, gate: nn.Module, members: Sequence[nn.Module], reads: Reads, *, sparse: bool = False
+    ) -> None:
         super().__init__()
         self.trunk = trunk
         self.gate = gate
-        self.specialists = stack_if_possible(members)
+        self.specialists = LoopedSpecialists(members) if sparse else stack_if_possible(members)
         self.reads: Reads = reads
 
     def forward_all(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,8 +199,28 @@ class TrainableMixture(nn.Module):
         scores: Tensor = self.gate(features if self.reads == "trunk" else inputs)
         return scores, self.specialists(features)
 
+    def forward_drawn(self, inputs: Tensor, num_drawn: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw specialists for each example from the gate, without replacement, and run only those.
+
+        Returns:
+            The gate's scores (N, K), the drawn specialists (N, num_drawn), and their logits (N, num_drawn, C).
+
+        Kool, van Hoof and Welling 2019, "Stochastic Beams and Where to Find Them" (arXiv 1903.06059), section 2.3: the
+        largest of the scores plus Gumbel noise are such a draw.
+        """
+        features = self.trunk(inputs)
+        scores: Tensor = self.gate(features if self.reads == "trunk" else inputs).float()
+        noise = -torch.empty_like(scores).exponential_().log()
+        drawn = (scores.detach() + noise).topk(num_drawn, dim=1).indices
+        dispatcher = Dispatcher(Routing(scores, drawn, torch.ones_like(scores[:, :num_drawn])))
+        outputs = [
+            member(rows) if len(rows) else None
+            for member, rows in zip(self.specialists.unstack(), dispatcher.dispatch(features))
+        ]
+        return scores, drawn, dispatcher.collect(outputs)
+
     def deploy(self) -> MixtureOfSpecialists:
-        """Return the mixture that runs only what it routes to, sharing trunk and gate with this one."""
+        """Return the mixture that runs only what it routes to, in evaluation mode; it shares trunk and gate."""
         specialists = nn.ModuleList(self.specialists.unstack())
         return MixtureOfSpecialists(self.trunk, self.gate, specialists, reads=self.reads).eval()
 
@@ -162,20 +256,18 @@ def build_mixture(
         features = trunk.eval()(example)
     trunk.train()
     if generalist is None:
-        members = [
-            nn.Sequential(*build_stages(student, shape, num_classes)[cut:]) for _ in range(settings.num_domains)
-        ]
+        members = [nn.Sequential(*build_stages(student, shape, num_classes)[cut:]) for _ in range(settings.num_domains)]
     else:
         members = [nn.Sequential(*copy.deepcopy(stages[cut:])) for _ in range(settings.num_domains)]
     gate = build_gate(settings.router, shape, settings.num_domains, features)
-    return TrainableMixture(trunk, gate, members, settings.router.reads)
+    return TrainableMixture(trunk, gate, members, settings.router.reads, sparse=settings.active is not None)
 
 
 def _check_trunk(settings: MixtureSettings, num_stages: int) -> None:
     if settings.trunk_stages >= num_stages:
         raise UserError(
-            f"mixture.trunk_stages must leave at least one of the student's {num_stages} stages to the specialists, got "
-            f"{settings.trunk_stages}; lower it"
+            f"mixture.trunk_stages must leave at least one of the student's {num_stages} stages to the specialists, "
+            f"got {settings.trunk_stages}; lower it"
         )
     if settings.router.reads == "trunk" and settings.trunk_stages == 0:
         raise UserError(

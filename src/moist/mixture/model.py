@@ -22,8 +22,8 @@ __all__ = ["DeferSettings", "InferenceSettings", "MixtureOfSpecialists", "Predic
 class DeferSettings(Settings):
     """Hand doubtful inputs on.
 
-    ``fraction`` is the share of the validation part that may be handed on; the confidence threshold is calibrated to it.
-    The generalist's answer is averaged with the specialist's; the teacher's replaces it.
+    ``fraction`` is the share of the validation part that may be handed on; the confidence threshold is calibrated to
+    it. The generalist's answer is averaged with the specialist's; the teacher's replaces it.
     """
 
     to: Literal["generalist", "teacher"] = "generalist"
@@ -63,7 +63,7 @@ class Prediction:
 
 
 class MixtureOfSpecialists(nn.Module):
-    """A router and K specialists, perhaps behind a shared trunk; each input runs the trunk, the gate and its own choice.
+    """A router and K specialists, perhaps behind a shared trunk; an input runs the trunk, the gate and its own choice.
 
     Args:
         trunk: shared first stages, ``nn.Identity()`` where each specialist is a whole student.
@@ -136,7 +136,7 @@ class MixtureOfSpecialists(nn.Module):
 
     def _defer(self, inputs: Tensor, probabilities: Tensor, routing: Routing) -> Prediction:
         defer = self.inference.defer
-        doubtful = torch.zeros(len(inputs), dtype=torch.bool)
+        doubtful = torch.zeros(len(inputs), dtype=torch.bool, device=probabilities.device)
         if defer is not None:
             doubtful = probabilities.amax(dim=1) < self.threshold
             if defer.to == "generalist" and self.generalist is not None and doubtful.any():
@@ -146,7 +146,7 @@ class MixtureOfSpecialists(nn.Module):
         return Prediction(probabilities, routing, doubtful)
 
     def forward_all(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gate's scores (N, K) and the logits of *every* specialist (N, K, C): for analysis, not for serving."""
+        """Return the gate's scores (N, K) and *every* specialist's logits (N, K, C): for analysis, not for serving."""
         features = self.trunk(inputs)
         logits = torch.stack([specialist(features) for specialist in self.specialists], dim=1)
         return self.scores(inputs, features), logits
@@ -161,8 +161,9 @@ class MixtureOfSpecialists(nn.Module):
         if len(raw) == 0:
             raise UserError("predict needs at least one input, got none")
         self.eval()
-        encoded = torch.from_numpy(self.transform.encode(raw))
-        parts = [self(self.transform.to_tensor(rows)) for rows in encoded.split(batch_size)]
+        # A copy where the array may not be written to, such as a memory map: torch warns of any other.
+        encoded = torch.from_numpy(np.require(self.transform.encode(raw), requirements="W"))
+        parts = [self(self.transform.to_tensor(rows)) for rows in torch.split(encoded, batch_size)]
         return Prediction(
             torch.cat([part.probabilities for part in parts]),
             Routing(
@@ -180,4 +181,5 @@ class MixtureOfSpecialists(nn.Module):
 
     def predict(self, raw: np.ndarray) -> np.ndarray:
         """Return the most probable class name of each raw input, as an array (N,) of strings."""
-        return np.asarray(self.classes, dtype=object)[self.predict_proba(raw).argmax(axis=1)]
+        names: np.ndarray = np.asarray(self.classes, dtype=object)[self.predict_proba(raw).argmax(axis=1)]
+        return names

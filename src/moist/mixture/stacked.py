@@ -9,10 +9,24 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
+from typing_extensions import Self
 
-M = TypeVar("M", bound=nn.Module)
+from moist.students.convolution import PooledClassifier
+from moist.students.resnet import BasicBlock
 
 __all__ = ["GroupedSpecialists", "LoopedSpecialists", "StackedSpecialists", "TrainedTogether", "stack_if_possible"]
+
+M = TypeVar("M", bound=nn.Module)
+GROUPABLE = (
+    nn.Sequential,
+    BasicBlock,
+    PooledClassifier,
+    nn.Conv2d,
+    nn.BatchNorm2d,
+    nn.ReLU,
+    nn.Identity,
+    nn.Linear,
+)
 
 
 class TrainedTogether(nn.Module):
@@ -25,10 +39,8 @@ class TrainedTogether(nn.Module):
 
 def stack_if_possible(members: Sequence[nn.Module]) -> TrainedTogether:
     """Return the members in the form that trains fastest: stacked, grouped, or else in a loop."""
-    parts = list(members[0].modules())
-    if any(isinstance(part, nn.Conv2d) for part in parts):
-        leaves = [part for part in parts if not list(part.children())]
-        return GroupedSpecialists(members) if all(map(_can_group, leaves)) else LoopedSpecialists(members)
+    if any(isinstance(part, nn.Conv2d) for part in members[0].modules()):
+        return GroupedSpecialists(members) if _can_group(members[0]) else LoopedSpecialists(members)
     return LoopedSpecialists(members) if list(members[0].buffers()) else StackedSpecialists(members)
 
 
@@ -45,12 +57,17 @@ class StackedSpecialists(TrainedTogether):
         self._names = {name.replace(".", "__"): name for name in params}
         self.stacked = nn.ParameterDict({key: nn.Parameter(params[name].detach()) for key, name in self._names.items()})
         for parameter in self.stacked.values():
-            # One dimension more than the member's own: a stacked bias is still a bias, and weight decay leaves it alone.
+            # One dimension more than the member's own: a stacked bias is still a bias, without weight decay.
             parameter.decays = parameter.dim() > 2
         # In lists, so that they are no submodules: their own parameters are neither trained nor saved.
         self._template = [copy.deepcopy(members[0]).to("meta")]
         self._member = [copy.deepcopy(members[0])]
         self.num_members = len(members)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, of the template too: being no submodule, it would not hear of it."""
+        self._template[0].train(mode)
+        return super().train(mode)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the logits (N, K, C) of all members on the same inputs (N, ...)."""
@@ -60,7 +77,7 @@ class StackedSpecialists(TrainedTogether):
             return cast(Tensor, functional_call(template, params, (inputs,)))
 
         params = {name: self.stacked[key] for key, name in self._names.items()}
-        return cast(Tensor, vmap(one, out_dims=1, randomness="different")(params))
+        return vmap(one, out_dims=1, randomness="different")(params)
 
     def unstack(self) -> list[nn.Module]:
         """Return the K members as modules of their own."""
@@ -96,8 +113,8 @@ class GroupedSpecialists(TrainedTogether):
     Batch normalisation works per channel, so each member keeps exactly the statistics that it would have alone.
 
     Args:
-        members: K modules with the same structure, made of convolutions, batch normalisations, linear layers and
-            element-wise functions.
+        members: K modules with the same structure, made of convolutions, batch normalisations, residual blocks and
+            ReLUs, with a pooled classifier at the end.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
@@ -124,8 +141,14 @@ class GroupedSpecialists(TrainedTogether):
         return members
 
 
-def _can_group(leaf: nn.Module) -> bool:
-    return isinstance(leaf, (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.ReLU, nn.Identity))
+def _can_group(member: nn.Module) -> bool:
+    """Tell whether ``member`` is made of parts that are known to keep channels that lie side by side apart.
+
+    A class of a user's own could do anything to them, silently. One linear layer is the pooled classifier's.
+    """
+    parts = [type(part) for part in member.modules()]
+    known = all(part in GROUPABLE for part in parts)
+    return known and parts.count(nn.Linear) == parts.count(PooledClassifier) == 1
 
 
 def _group(members: list[nn.Module]) -> nn.Module:
@@ -151,14 +174,20 @@ def _group_convolution(members: list[nn.Conv2d]) -> nn.Conv2d:
         cast("tuple[int, int]", first.kernel_size),
         cast("tuple[int, int]", first.stride),
         cast("tuple[int, int]", first.padding),
+        cast("tuple[int, int]", first.dilation),
         groups=first.groups * num_members,
         bias=first.bias is not None,
+        padding_mode=first.padding_mode,
     )
     return _concatenate(grouped, members)
 
 
 def _group_normalization(members: list[nn.BatchNorm2d]) -> nn.BatchNorm2d:
-    return _concatenate(nn.BatchNorm2d(members[0].num_features * len(members)), members)
+    first = members[0]
+    grouped = nn.BatchNorm2d(
+        first.num_features * len(members), first.eps, first.momentum, first.affine, first.track_running_stats
+    )
+    return _concatenate(grouped, members)
 
 
 def _concatenate(grouped: M, members: Sequence[nn.Module]) -> M:
@@ -183,4 +212,5 @@ class _GroupedLinear(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         num_members = len(self.weight)
-        return torch.einsum("nkd,kcd->nkc", features.unflatten(1, (num_members, -1)), self.weight) + self.bias
+        features_NKD = torch.unflatten(features, 1, (num_members, -1))
+        return torch.einsum("nkd,kcd->nkc", features_NKD, self.weight) + self.bias

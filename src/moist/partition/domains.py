@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from scipy.special import log_softmax
 from sklearn.cluster import KMeans, SpectralClustering
+from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from moist.types import Partition, UserError
@@ -35,10 +38,11 @@ class ConfusionPartitioner:
     """Put classes that the teacher confuses into one domain, by spectral clustering of the confusions.
 
     Args:
-        num_domains: K, at most the number of classes.
+        num_domains: K, at most the number of classes that have an example.
         seed: seed of the clustering.
 
-    Every domain gets at least one class. Ahmed, Baig and Torresani 2016, "Network of Experts" (arXiv 1604.06119), section 3.
+    Every domain gets at least one class that has examples; a class without any joins the domain that it is most
+    confused with. Ahmed, Baig and Torresani 2016, "Network of Experts" (arXiv 1604.06119), section 3.
     """
 
     def __init__(self, num_domains: int, seed: int = 0) -> None:
@@ -49,19 +53,23 @@ class ConfusionPartitioner:
         """Return class domains from teacher probabilities (N, C), softened if they are nearly one-hot.
 
         Raises:
-            UserError: more domains than classes.
+            UserError: more domains than classes with examples.
         """
-        num_classes = probs_NC.shape[1]
-        if self.num_domains > num_classes:
+        target = probs_NC.argmax(axis=1) if target_N is None else target_N
+        present = np.unique(target)
+        if self.num_domains > len(present):
             raise UserError(
-                f"class domains need num_domains at most the number of classes, got num_domains={self.num_domains} for "
-                f"{num_classes} classes; lower mixture.num_domains or use mixture.method=joint"
+                "class domains need num_domains at most the number of classes that have examples, got "
+                f"num_domains={self.num_domains} for {len(present)} classes; lower mixture.num_domains or use "
+                "mixture.method=joint"
             )
-        confusions = confusion_matrix(probs_NC, target_N)
+        confusions = confusion_matrix(probs_NC, target)
         affinity = (confusions + confusions.T) / 2 + 1e-6
         np.fill_diagonal(affinity, 1.0)
-        classes = self._cluster(affinity)
-        target = probs_NC.argmax(axis=1) if target_N is None else target_N
+        classes = np.empty(len(affinity), dtype=np.int64)
+        classes[present] = self._cluster(affinity[np.ix_(present, present)])
+        absent = np.setdiff1d(np.arange(len(affinity)), present)
+        classes[absent] = classes[present[affinity[np.ix_(absent, present)].argmax(axis=1)]]
         return Partition(self.num_domains, classes[target], classes)
 
     def _cluster(self, affinity: np.ndarray) -> np.ndarray:
@@ -87,8 +95,16 @@ def _fill_empty(clusters: np.ndarray, num_domains: int) -> np.ndarray:
     return clusters
 
 
+def _check_examples(num_domains: int, num_examples: int) -> None:
+    if num_domains > num_examples:
+        raise UserError(
+            f"num_domains must be at most the number of training examples, got num_domains={num_domains} for "
+            f"{num_examples} examples; lower mixture.num_domains"
+        )
+
+
 class EmbeddingPartitioner:
-    """Cut examples into domains by k-means on the teacher's embeddings (its log-probabilities where it has none).
+    """Cut examples into domains by k-means on the teacher's embeddings (its logits where it has none).
 
     Args:
         num_domains: K, at most the number of examples.
@@ -100,23 +116,24 @@ class EmbeddingPartitioner:
         self.seed = seed
 
     def partition(self, embedding_ND: np.ndarray) -> Partition:
-        """Return example domains from embeddings (N, D)."""
-        if self.num_domains > len(embedding_ND):
-            raise UserError(
-                f"num_domains must be at most the number of training examples, got num_domains={self.num_domains} for "
-                f"{len(embedding_ND)} examples; lower mixture.num_domains"
-            )
+        """Return example domains from embeddings (N, D).
+
+        Raises:
+            UserError: more domains than examples.
+        """
+        _check_examples(self.num_domains, len(embedding_ND))
         scale = embedding_ND.std() or 1.0
-        with threadpool_limits(1):
+        with threadpool_limits(1), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different examples than domains: filled below
             kmeans = KMeans(self.num_domains, n_init=4, random_state=self.seed).fit(embedding_ND / scale)
-        return Partition(self.num_domains, kmeans.labels_.astype(np.int64))
+        return Partition(self.num_domains, _fill_empty(kmeans.labels_.astype(np.int64), self.num_domains))
 
 
 class RandomPartitioner:
     """Cut examples into domains of equal size at random: the control that any other partition must beat.
 
     Args:
-        num_domains: K.
+        num_domains: K, at most the number of examples.
         seed: seed of the assignment.
     """
 
@@ -125,7 +142,12 @@ class RandomPartitioner:
         self.seed = seed
 
     def partition(self, num_examples: int) -> Partition:
-        """Return example domains for ``num_examples`` rows."""
+        """Return example domains for ``num_examples`` rows.
+
+        Raises:
+            UserError: more domains than examples.
+        """
+        _check_examples(self.num_domains, num_examples)
         assignment = np.arange(num_examples) % self.num_domains
         return Partition(self.num_domains, np.random.default_rng(self.seed).permutation(assignment))
 

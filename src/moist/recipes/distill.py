@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ from moist.recipes.results import result_document
 from moist.recipes.settings import DistillSettings
 from moist.recipes.workspace import Workspace, prepare
 from moist.report import write_report
-from moist.storage import content_key, read_json, write_json
-from moist.training import run_jobs
+from moist.storage import content_key, only_one, read_json, write_json
+from moist.training import JobResult, run_jobs
 from moist.types import UserError
 
-__all__ = ["distill", "finish_seed"]
+__all__ = ["distill", "finish_seed", "total_seconds"]
 
 
 def distill(settings: DistillSettings, out: Path, *, quiet: bool = False) -> Mapping[str, Any]:
@@ -46,8 +45,11 @@ def distill(settings: DistillSettings, out: Path, *, quiet: bool = False) -> Map
     if finished is not None:
         _tell(quiet, f"{out} is complete; nothing to do (choose another --out, or delete it, to run again)")
         return finished
-    start = time.monotonic()
-    out.mkdir(parents=True, exist_ok=True)
+    with only_one(out):
+        return _distill(settings, out, key, quiet)
+
+
+def _distill(settings: DistillSettings, out: Path, key: str, quiet: bool) -> Mapping[str, Any]:
     dump_config(settings, out / "config.yaml")
     folder, space = prepare(settings, quiet=quiet)
     _check_size(space)
@@ -55,18 +57,16 @@ def distill(settings: DistillSettings, out: Path, *, quiet: bool = False) -> Map
     done = run_jobs(plan.jobs, settings.jobs, quiet=quiet)
     _tell(quiet, "measuring")
     measured = finish_seed(space, plan, out)
-    # Time in other sessions of the same run is in the jobs' own records.
-    seconds = max(time.monotonic() - start, sum(r.seconds for r in done.values()) / max(1, settings.jobs.workers or 1))
-    metrics = result_document(
-        settings.name,
-        f"moist distill {settings.name}",
-        space,
-        {settings.seed: measured},
-        seconds,
-    )
+    command = f"moist distill {settings.name}"
+    metrics = result_document(settings.name, command, space, {settings.seed: measured}, total_seconds(done))
     write_report(metrics, describe(space, measured, metrics["verdict"]), out / "report.html")
     write_json(out / "metrics.json", {**metrics, "key": key})
     return metrics
+
+
+def total_seconds(results: Mapping[str, JobResult]) -> float:
+    """Return the seconds of work in all jobs, in this call and those before it; side by side they take less."""
+    return sum(result.seconds for result in results.values())
 
 
 def _finished(out: Path, key: str) -> Mapping[str, Any] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ from moist.recipes.workspace import Workspace
 from moist.routing import select_top_k
 from moist.storage import read_json
 from moist.students import create_student
-from moist.types import Cost
 
 __all__ = ["Measured", "System", "combine", "load_mixture", "measure"]
 
@@ -317,15 +315,16 @@ class _Measurement:
 
     def _histories(self) -> dict[str, list[dict[str, float]]]:
         return {
-            job.name: read_json(job.folder / "history.json")
-            for job in self.plan.jobs
-            if "/specialist-" not in job.name
+            job.name: read_json(job.folder / "history.json") for job in self.plan.jobs if "/specialist-" not in job.name
         }
 
     def _derived(
         self, systems: Mapping[str, System], frontier: list[System], routing: Mapping[str, Any]
     ) -> dict[str, Any]:
-        derived: dict[str, Any] = {"dead_specialists": routing["dead"], "max_over_mean_load": routing["max_over_mean_load"]}
+        derived: dict[str, Any] = {
+            "dead_specialists": routing["dead"],
+            "max_over_mean_load": routing["max_over_mean_load"],
+        }
         mixture, student = systems["mixture"], systems.get("student_same_cost")
         if self.target is None or student is None:
             return derived

@@ -83,10 +83,12 @@ class _Planner:
         self.example = space.example(64)
         # Only what training depends on, so that asking for another report or more workers trains nothing anew.
         unused = {"name", "seed", "mixture", "inference", "controls", "jobs"}
+        settings = self.settings.model_dump(mode="json", exclude=unused, exclude_defaults=True)
+        settings.get("training", {}).pop("epochs", None)  # each job has its own
         self.base = {
             "moist": version("moist"),
             "workspace": str(workspace_folder),
-            "settings": self.settings.model_dump(mode="json", exclude=unused, exclude_defaults=True),
+            "settings": settings,
             "seed": seed,
         }
         self.jobs: list[Job] = []
@@ -115,7 +117,7 @@ class _Planner:
         with torch.random.fork_rng(devices=[]):
             mixture = new_mixture(self.space, settings).deploy()
         active, total = mixture_cost(mixture, self.example, [1 / settings.num_domains] * settings.num_domains)
-        return active, total, total.macs
+        return active, total, _training_macs(settings, active, total)
 
     def _cost(self, student: StudentSettings) -> Cost:
         with torch.random.fork_rng(devices=[]):
@@ -167,7 +169,9 @@ class _Planner:
             )
         return mixtures
 
-    def _add(self, name: str, function: str, epochs: int, macs: float, after: tuple[str, ...] = (), **more: Any) -> None:
+    def _add(
+        self, name: str, function: str, epochs: int, macs: float, after: tuple[str, ...] = (), **more: Any
+    ) -> None:
         payload = {**self.base, "epochs": epochs, **more}
         self.jobs.append(Job(name, f"{TRAIN}:{function}", payload, self.folder(name), after))
         self.train_macs[name] = macs * epochs
@@ -176,7 +180,13 @@ class _Planner:
         return self.out / "jobs" / job
 
     def _add_joint(self, name: str, settings: MixtureSettings, macs: float) -> None:
-        self._add(name, "train_joint", self.settings.training.epochs, macs, mixture=settings.model_dump(mode="json", exclude_defaults=True))
+        self._add(
+            name,
+            "train_joint",
+            self.settings.training.epochs,
+            macs,
+            mixture=settings.model_dump(mode="json", exclude_defaults=True),
+        )
 
     def _add_single(self, single: Single, epochs: int) -> None:
         student = single.student.model_dump(mode="json", exclude_defaults=True)
@@ -198,3 +208,11 @@ class _Planner:
         folders = [str(self.folder(specialist)) for specialist in names]
         after = ("generalist", *names)
         self._add(f"{name}/gate", "train_gate", epochs, 0.0, after, specialists=folders, **common)
+
+
+def _training_macs(settings: MixtureSettings, active: Cost, total: Cost) -> float:
+    """Return the mean forward cost of one example while a joint mixture trains."""
+    tail = (total.macs - active.macs) / (settings.num_domains - 1)
+    shared = active.macs - tail
+    running = settings.num_domains if settings.active is None else settings.active
+    return shared + tail * (settings.shared_start + (1 - settings.shared_start) * running)

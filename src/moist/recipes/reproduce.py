@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from moist.config import ConfigError, dump_config, load_config, nearest
 from moist.recipes.configs import shipped_configs
 from moist.recipes.describe import describe
-from moist.recipes.distill import finish_seed
+from moist.recipes.distill import finish_seed, total_seconds
 from moist.recipes.plan import Plan, make_plan
 from moist.recipes.results import result_document
 from moist.recipes.settings import DistillSettings
 from moist.recipes.workspace import prepare
 from moist.report import write_report
-from moist.storage import write_json
+from moist.storage import only_one, write_json
 from moist.training import Job, run_jobs
 
 __all__ = ["RECIPES", "Recipe", "reproduce"]
@@ -32,13 +32,14 @@ class Recipe:
         config: name of the shipped configuration.
         summary: what it shows, in a line.
         small: overrides of a short trial run.
-        once: jobs that are run for the first seed only, by the systems that they serve, because they are long.
+        every_seed: the systems that are trained for every seed where the others, being long, are for the first alone;
+            empty for all.
     """
 
     config: str
     summary: str
     small: tuple[str, ...] = ()
-    once: tuple[str, ...] = field(default=())
+    every_seed: tuple[str, ...] = ()
 
 
 TRIAL = ("training.epochs=4", "controls.max_epochs=8", "controls.frontier=[0.5, 2]")
@@ -52,7 +53,7 @@ RECIPES: dict[str, Recipe] = {
         "cifar10",
         "CIFAR-10 at about 3.2 MMAC, taught by the public ResNet-56",
         ("data.limit=2000", "training.epochs=2", "controls.max_epochs=3", "controls.frontier=[0.5, 2]"),
-        once=("mixture", "student_same_cost"),
+        every_seed=("mixture", "student_same_cost"),
     ),
 }
 
@@ -94,17 +95,24 @@ def reproduce(
     )
     full_name = f"{name}-small" if trial else name
     out = runs_dir / full_name
+    command = " ".join(["moist reproduce", name, f"--budget {budget} --seeds {seeds}", *_shown(overrides)])
+    with only_one(out):
+        document = _reproduce(settings, full_name, command, recipe.every_seed, seeds, out, quiet)
+    write_json(results_dir / f"{full_name}.json", document)
+    return document
+
+
+def _reproduce(
+    settings: DistillSettings, name: str, command: str, every_seed: tuple[str, ...], seeds: int, out: Path, quiet: bool
+) -> dict[str, Any]:
     folder, space = prepare(settings, quiet=quiet)
     plans = {seed: make_plan(space, folder, out / f"seed-{seed}", seed) for seed in range(seeds)}
-    plans = {seed: plan if seed == 0 else _only(plan, recipe.once) for seed, plan in plans.items()}
+    plans = {seed: plan if seed == 0 else _only(plan, every_seed) for seed, plan in plans.items()}
     results = run_jobs(_renamed(plans), settings.jobs, quiet=quiet)
     measured = {seed: finish_seed(space, plan, out / f"seed-{seed}") for seed, plan in plans.items()}
-    command = " ".join(["moist reproduce", name, f"--budget {budget} --seeds {seeds}", *_shown(overrides)])
-    seconds = sum(result.seconds for result in results.values())
-    document = result_document(full_name, command, space, measured, seconds)
+    document = result_document(name, command, space, measured, total_seconds(results))
     dump_config(settings, out / "config.yaml")
     write_report(document, describe(space, measured[0], document["verdict"]), out / "report.html")
-    write_json(results_dir / f"{full_name}.json", document)
     return document
 
 

@@ -12,7 +12,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from moist.config import load_config
-from moist.mixture import MixtureOfSpecialists, MixtureSettings, TrainableMixture, build_gate, build_mixture
+from moist.mixture import (
+    MixtureOfSpecialists,
+    MixtureSettings,
+    TrainableMixture,
+    build_gate,
+    build_mixture,
+    start_gate_from_clusters,
+)
 from moist.partition import ConfusionPartitioner, EmbeddingPartitioner, RandomPartitioner
 from moist.progress import Advance
 from moist.recipes.workspace import Workspace, workspace_from_payload
@@ -45,14 +52,36 @@ def train_student(payload: Payload, folder: Path, advance: Advance) -> dict[str,
 
 
 def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
-    """Train trunk, gate and specialists jointly on the mixture likelihood."""
+    """Train trunk, gate and specialists jointly on the mixture likelihood.
+
+    With ``shared_start`` the first part of the schedule trains one student; then every specialist starts as a copy of its
+    tail and the gate from a clustering of its trunk's features, and the rest of the schedule trains the mixture.
+    """
     space = workspace_from_payload(payload)
+    settings = load_config(MixtureSettings, payload["mixture"])
     torch.manual_seed(payload["seed"])
-    mixture = new_mixture(space, load_config(MixtureSettings, payload["mixture"]))
-    _compile(space, mixture.trunk, mixture.specialists)
-    task = JointTask(mixture, space.signals(), space.settings.loss, space.settings.joint)
-    history = _fit(space, task, payload, folder, advance)
+    shared_epochs = round(settings.shared_start * payload["epochs"])
+    mixture, history = new_mixture(space, settings), []
+    if shared_epochs:
+        student = create_student(space.settings.student, space.transform.input_shape, space.num_classes)
+        _compile(space, student)
+        task = DistillTask(student, space.signals(), space.settings.loss)
+        history = _fit(space, task, payload, folder, advance, stop=shared_epochs, checkpoint="shared.pt")
+        mixture = new_mixture(space, settings, student)
+        start_gate_from_clusters(mixture.gate, _pooled_features(space, mixture.trunk), payload["seed"])
+    _compile(space, mixture.trunk, *([] if settings.active else [mixture.specialists]))
+    joint = JointTask(mixture, space.signals(), space.settings.loss, space.settings.joint, settings.active)
+    history = history + _fit(space, joint, payload, folder, advance, start=shared_epochs)
+    (folder / "shared.pt").unlink(missing_ok=True)
     return _finish(space, mixture.deploy(), history, folder, _mixture_outputs)
+
+
+@torch.inference_mode()
+def _pooled_features(space: Workspace, trunk: nn.Module, limit: int = 4096) -> Tensor:
+    trunk.eval()
+    parts = [trunk(space.transform.to_tensor(rows)) for rows in torch.split(space.inputs("train", limit), 512)]
+    trunk.train()
+    return torch.cat([part.mean(dim=(2, 3)) if part.dim() == 4 else part for part in parts]).float()
 
 
 def _compile(space: Workspace, *modules: nn.Module) -> None:
@@ -102,7 +131,9 @@ def train_specialist(payload: Payload, folder: Path, advance: Advance) -> dict[s
     _freeze_trunk(generalist, settings.trunk_stages)
     partition = make_partition(space, settings, payload["partition_seed"])
     rows = _domain_rows(partition, payload["domain"], settings.outside, payload["seed"])
-    task = _FrozenTrunkTask(generalist, settings.trunk_stages, DistillTask(generalist, space.signals(), space.settings.loss))
+    task = _FrozenTrunkTask(
+        generalist, settings.trunk_stages, DistillTask(generalist, space.signals(), space.settings.loss)
+    )
     history = _fit(space, task, payload, folder, advance, rows)
     tail = nn.Sequential(*list(generalist.stages)[settings.trunk_stages :])  # type: ignore[arg-type]
     _save(folder, tail, history)
@@ -183,12 +214,30 @@ class _TrunkThenGate(nn.Module):
 
 
 def _fit(
-    space: Workspace, task: nn.Module, payload: Payload, folder: Path, advance: Advance, rows: np.ndarray | None = None
+    space: Workspace,
+    task: nn.Module,
+    payload: Payload,
+    folder: Path,
+    advance: Advance,
+    rows: np.ndarray | None = None,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    checkpoint: str = "checkpoint.pt",
 ) -> list[dict[str, float]]:
+    """Train on the payload's schedule, or the part of it from epoch ``start`` to ``stop``."""
     settings: TrainingSettings = space.settings.training.model_copy(update={"epochs": payload["epochs"]})
     loader = space.loader(payload["seed"], settings.batch_size, rows)
-    checkpoint = folder / "checkpoint.pt"
-    return fit(task, loader, settings, seed=payload["seed"], checkpoint=checkpoint, advance=advance)
+    return fit(
+        task,
+        loader,
+        settings,
+        seed=payload["seed"],
+        checkpoint=folder / checkpoint,
+        advance=advance,
+        first_step=start * len(loader),
+        max_steps=None if stop is None else stop * len(loader),
+    )
 
 
 Outputs = Callable[[Any, Tensor], dict[str, Tensor]]

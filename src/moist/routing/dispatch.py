@@ -25,10 +25,11 @@ class Dispatcher:
         num_rows, top_k = routing.expert_indices.shape
         flat = routing.expert_indices.flatten()
         order = flat.argsort(stable=True)
+        self._order = order
         self._rows = order // top_k
         self._weights = routing.expert_weights.flatten()[order]
         self._counts: list[int] = torch.bincount(flat, minlength=self.num_experts).tolist()
-        self._num_rows = num_rows
+        self._num_rows, self._top_k = num_rows, top_k
 
     @property
     def counts(self) -> list[int]:
@@ -42,6 +43,16 @@ class Dispatcher:
     def dispatch(self, inputs: Tensor) -> list[Tensor]:
         """Return, for each expert, its rows of ``inputs`` (N, ...) as (n_e, ...)."""
         return list(torch.split(inputs[self._rows], self._counts))
+
+    def collect(self, outputs: Sequence[Tensor | None]) -> Tensor:
+        """Return the experts' outputs unweighted, each at the (row, choice) that it answers: (N, K, ...).
+
+        Args:
+            outputs: for each expert (n_e, ...), or None where it served no row.
+        """
+        stacked = torch.cat([output for output in outputs if output is not None])
+        collected = stacked.new_empty(stacked.shape).index_copy(0, self._order, stacked)
+        return torch.unflatten(collected, 0, (self._num_rows, self._top_k))
 
     def combine(self, outputs: Sequence[Tensor | None]) -> Tensor:
         """Return the weighted sum (N, ...) of the experts' outputs.

@@ -20,9 +20,9 @@ def select_top_k(logits_NE: Tensor, top_k: int, combine: Combine = "renormalize"
     Args:
         logits_NE: (N, E) scores.
         top_k: experts kept per input, 1 to E.
-        combine: the weights of the chosen: ``renormalize`` makes them sum to 1 (at k = 1 the weight is then the constant
-            1, and no task gradient reaches the gate); ``probability`` keeps the softmax over all E (Switch), so the
-            gradient arrives at any k; ``select`` gives each of the k chosen the weight 1 / k.
+        combine: the weights of the chosen. ``renormalize`` makes them sum to 1: at k = 1 the weight is then the
+            constant 1, and no task gradient reaches the gate. ``probability`` keeps the softmax over all E (Switch),
+            so the gradient arrives at any k. ``select`` gives each of the k chosen the constant weight 1 / k.
 
     Raises:
         ValueError: ``top_k`` is out of range.
@@ -32,8 +32,9 @@ def select_top_k(logits_NE: Tensor, top_k: int, combine: Combine = "renormalize"
         raise ValueError(
             f"top_k must be between 1 and num_experts={num_experts}, got {top_k}; lower top_k or add experts"
         )
-    probs_NE = logits_NE.softmax(dim=-1)
-    weights_NK, indices_NK = probs_NE.topk(top_k, dim=-1)
+    # By the logits: far from the best, probabilities underflow to equal zeros that no longer tell which is larger.
+    indices_NK = logits_NE.topk(top_k, dim=-1).indices
+    weights_NK = logits_NE.softmax(dim=-1).gather(-1, indices_NK)
     if combine == "renormalize":
         weights_NK = weights_NK / weights_NK.sum(dim=-1, keepdim=True)
     elif combine == "select":

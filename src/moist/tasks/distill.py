@@ -21,8 +21,8 @@ Signals = Callable[[Batch], TeacherSignal]
 class LossSettings(Settings):
     """How a student follows its teacher.
 
-    ``hard_weight`` is the share of the labels' cross-entropy; the rest is the distillation loss. Without labels it counts
-    as 0.
+    ``hard_weight`` is the share of the labels' cross-entropy; the rest is the distillation loss. Without labels it
+    counts as 0.
     """
 
     kind: Literal["kd", "dkd", "dist"] = "kd"

@@ -24,6 +24,10 @@ class Mixture(Protocol):
         """Return the gate's scores (N, K) and every specialist's logits (N, K, C)."""
         ...
 
+    def forward_drawn(self, inputs: Tensor, num_drawn: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gate's scores (N, K), the specialists drawn (N, k), and their logits (N, k, C)."""
+        ...
+
 
 class JointSettings(Settings):
     """Weights of the joint objective beside the likelihood itself.
@@ -37,26 +41,38 @@ class JointSettings(Settings):
 
 
 class JointTask(nn.Module):
-    """Train on the mixture's likelihood under the teacher's soft targets, and end on the loss of choosing one specialist.
+    """Train on the mixture's likelihood under the teacher's soft targets; end on the loss of choosing one specialist.
 
     The likelihood, KL(p_teacher ‖ Σ_k g_k(x) p_k(y | x)), rewards a division of labour that the *input* predicts: a
-    specialist learns an example in proportion to the gate's own belief, so no partition arises that the router could not
-    follow at test time. But it is content with a gate that hedges between specialists, which one choice cannot. So its
-    weight falls to 1 - ``sharpen`` during training, in favour of the expected loss Σ_k g_k(x) KL(p_teacher ‖ p_k), whose
-    minimum has a gate that decides and specialists that are right alone.
+    specialist learns an example in proportion to the gate's own belief, so no partition arises that the router could
+    not follow at test time. But it is content with a gate that hedges between specialists, which one choice cannot. So
+    its weight falls to 1 - ``sharpen`` during training, in favour of the expected loss Σ_k g_k(x) KL(p_teacher ‖ p_k),
+    whose minimum has a gate that decides and specialists that are right alone.
+
+    With ``active`` only that many specialists run on each example, drawn by the gate, and share the example among
+    themselves: training then costs little more than that of one student.
 
     Args:
-        mixture: module with ``forward_all``.
+        mixture: module with ``forward_all``, and ``forward_drawn`` where ``active`` is given.
         signals: the teacher, live or cached.
         loss: temperature and share of the labels.
         joint: the other weights.
+        active: specialists that run on each example; None for all.
 
-    Jacobs, Jordan, Nowlan and Hinton 1991, "Adaptive Mixtures of Local Experts", equations 1.2 and 1.3, with soft targets;
-    balance: Fedus et al. 2021 (arXiv 2101.03961), equation 4.
+    Jacobs, Jordan, Nowlan and Hinton 1991, "Adaptive Mixtures of Local Experts", equations 1.2 and 1.3, with soft
+    targets; balance: Fedus et al. 2021 (arXiv 2101.03961), equation 4.
     """
 
-    def __init__(self, mixture: nn.Module, signals: Signals, loss: LossSettings, joint: JointSettings) -> None:
+    def __init__(
+        self,
+        mixture: nn.Module,
+        signals: Signals,
+        loss: LossSettings,
+        joint: JointSettings,
+        active: int | None = None,
+    ) -> None:
         super().__init__()
+        self.active = active
         self.mixture = mixture
         self.signals = signals
         self.loss = loss
@@ -64,21 +80,28 @@ class JointTask(nn.Module):
 
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return the loss of one batch, and the balance and accuracy of the deployed choice."""
-        mixture: Mixture = self.mixture  # type: ignore[assignment]
-        gate_NK, logits_NKC = mixture.forward_all(batch.inputs)
-        gate_NK, logits_NKC = gate_NK.float(), logits_NKC.float()
+        scores_NK, gate_NK, logits_NKC = self._forward(batch.inputs)
         loss = self._likelihood(gate_NK, logits_NKC, self.signals(batch).logits, self.joint.sharpen * progress)
         if batch.target is not None and self.loss.hard_weight > 0:
             label_NC = F.one_hot(batch.target, logits_NKC.shape[2]).float()
             hard = _between(gate_NK, logits_NKC, label_NC, 1.0, self.joint.sharpen * progress)
             loss = (1 - self.loss.hard_weight) * loss + self.loss.hard_weight * hard
-        chosen_N = gate_NK.detach().argmax(dim=1)
-        balance = load_balancing_loss(gate_NK.softmax(dim=1), chosen_N[:, None])
+        balance = load_balancing_loss(scores_NK.softmax(dim=1), scores_NK.detach().argmax(dim=1, keepdim=True))
         values = {"loss": loss + self.joint.balance * balance, "balance": balance.detach()}
         if batch.target is not None:
+            chosen_N = gate_NK.detach().argmax(dim=1)
             deployed_NC = logits_NKC.detach()[torch.arange(len(chosen_N)), chosen_N]
             values["accuracy"] = (deployed_NC.argmax(dim=1) == batch.target).float().mean()
         return values
+
+    def _forward(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the scores of all specialists, and scores and logits of those that ran."""
+        mixture: Mixture = self.mixture  # type: ignore[assignment]
+        if self.active is None:
+            scores_NK, logits_NKC = mixture.forward_all(inputs)
+            return scores_NK.float(), scores_NK.float(), logits_NKC.float()
+        scores_NK, drawn, logits_NKC = mixture.forward_drawn(inputs, self.active)
+        return scores_NK.float(), scores_NK.float().gather(1, drawn), logits_NKC.float()
 
     def _likelihood(self, gate_NK: Tensor, logits_NKC: Tensor, teacher_NC: Tensor, sharpness: float) -> Tensor:
         temperature = self.loss.temperature

@@ -15,8 +15,8 @@ __all__ = ["RouterTask"]
 class RouterTask(nn.Module):
     """Train ``router`` to predict the domain of each input.
 
-    Where the domains are made of classes, the teacher's probabilities summed over each domain are the soft target, so the
-    router learns what the teacher itself finds doubtful; otherwise the target is the assignment of each example.
+    Where the domains are made of classes, the teacher's probabilities summed over each domain are the soft target, so
+    the router learns what the teacher itself finds doubtful; otherwise the target is the assignment of each example.
 
     Args:
         router: module from inputs (N, ...) to scores (N, K).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -55,7 +56,9 @@ class TrainingSettings(Settings):
     warmup: float = Field(0.05, ge=0, lt=1, description="fraction of the steps with a rising learning rate")
     gradient_clip: float | None = Field(5.0, gt=0)
     precision: Literal["float32", "bfloat16"] = "float32"
-    compile: bool = Field(False, description="compile the networks first: needs a C++ compiler, pays on long image runs")
+    compile: bool = Field(
+        False, description="compile the networks first: needs a C++ compiler, pays on long image runs"
+    )
 
 
 def fit(
@@ -66,13 +69,14 @@ def fit(
     seed: int,
     checkpoint: Path | None = None,
     advance: Advance | None = None,
+    first_step: int = 0,
     max_steps: int | None = None,
 ) -> list[dict[str, float]]:
     """Train ``task`` in place: backward, clip, step, log, checkpoint.
 
     The learning rate rises linearly over the warm-up, then falls to zero along a cosine. With ``checkpoint`` the state
-    is saved every half minute and at the end of ``max_steps``, and a later call with the same arguments goes on from there,
-    bit for bit on a CPU with the same number of threads.
+    is saved every half minute, at ``max_steps``, and where ``advance`` ends the run; a later call with the same
+    arguments goes on from there, bit for bit on a CPU with the same number of threads.
 
     Args:
         task: a module that is a :class:`Task`.
@@ -80,45 +84,49 @@ def fit(
         settings: how to train.
         seed: seed of everything random inside the task.
         checkpoint: file to save to and resume from.
-        advance: told of every step.
+        advance: told of every step; it may raise KeyboardInterrupt or SystemExit to end the run there.
+        first_step: step to begin at, where an earlier part of the same schedule was trained by another task.
         max_steps: stop after this many steps in all, as an interruption would.
 
     Returns:
         One entry per finished epoch: the mean of every value that the task returned.
 
     Raises:
-        UserError: the loss is not finite.
+        UserError: the loss is not finite, or the checkpoint is damaged or of another task.
     """
     torch.manual_seed(seed)
     optimizer = _build_optimizer(task, settings)
-    run = _Run(task, optimizer, checkpoint)
+    run = _Run(task, optimizer, checkpoint, first_step)
     steps_per_epoch = len(batches)
     total = settings.epochs * steps_per_epoch
+    last = total if max_steps is None else min(max_steps, total)
     run.load()
     if advance is not None:
         advance(run.step, total=total)
     task.train()
-    while run.step < total:
+    while run.step < last:
         epoch, done = divmod(run.step, steps_per_epoch)
-        for batch in islice(batches.epoch(epoch), done, None):
+        for batch in islice(batches.epoch(epoch), done, done + last - run.step):
             _set_learning_rate(optimizer, settings, run.step, total)
             values = _train_step(task, batch, optimizer, settings, run.step / total)
             run.record(values, last_of_epoch=(run.step + 1) % steps_per_epoch == 0)
             run.report(advance, f"loss {values['loss']:.3f}")
-            if max_steps is not None and run.step >= max_steps:
-                run.save()
-                return run.history
             run.save_now_and_then()
-    task.eval()
+    if run.step < total:
+        run.save()
+    else:
+        task.eval()
     return run.history
 
 
 class _Run:
     """The state of one training run: what a checkpoint holds."""
 
-    def __init__(self, task: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path | None) -> None:
+    def __init__(
+        self, task: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path | None, first_step: int
+    ) -> None:
         self.task, self.optimizer, self.checkpoint = task, optimizer, checkpoint
-        self.step = 0
+        self.step = first_step
         self.history: list[dict[str, float]] = []
         self._sums: dict[str, float] = {}
         self._count = 0
@@ -166,13 +174,16 @@ class _Run:
         if self.checkpoint is None or not self.checkpoint.exists():
             return
         try:
-            state: dict[str, Any] = torch.load(self.checkpoint, weights_only=True)
-            self.task.load_state_dict(state["task"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, KeyError, ValueError, EOFError, OSError) as error:
+            self._restore(torch.load(self.checkpoint, weights_only=True))
+        except (RuntimeError, LookupError, TypeError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
             raise UserError(
-                f"the checkpoint {self.checkpoint} does not fit or is damaged ({str(error)[:200]}); delete it to train anew"
+                f"the checkpoint {self.checkpoint} must be whole and of this task, but reading it gave: "
+                f"{str(error)[:200]}; delete it to train anew"
             ) from error
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.task.load_state_dict(state["task"])
+        self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
         self.step, self.history = state["step"], state["history"]
         self._sums, self._count = state["sums"], state["count"]
@@ -220,8 +231,8 @@ def _train_step(
     loss = values["loss"]
     if not torch.isfinite(loss):
         raise UserError(
-            f"the training loss must be finite, got {loss.item()} at progress {progress:.1%}; lower training.learning_rate "
-            f"(now {settings.learning_rate:g}) or look for NaNs in the data"
+            f"the training loss must be finite, got {loss.item()} at progress {progress:.1%}; lower "
+            f"training.learning_rate (now {settings.learning_rate:g}) or look for NaNs in the data"
         )
     loss.backward()  # type: ignore[no-untyped-call]
     if settings.gradient_clip is not None:

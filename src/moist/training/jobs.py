@@ -14,15 +14,18 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from moist.config import Settings
 from moist.progress import Advance, JobsDisplay, jobs_display, say
@@ -33,6 +36,10 @@ __all__ = ["Job", "JobFailed", "JobResult", "JobsSettings", "run_jobs"]
 
 Payload = dict[str, Any]
 JobFunction = Callable[[Payload, Path, Advance], dict[str, Any]]
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+STOPPED = 143  # what a shell reports after SIGTERM
+# 137 is a shell's word for SIGKILL; 255 is what is left to say of a worker whose fork server was killed.
+KILLED = (137, STOPPED, 255)
 
 
 class JobsSettings(Settings):
@@ -73,7 +80,7 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a finished job returned, and how long it took in all its attempts."""
+    """What a finished job returned, and how long it took, in all its attempts but those killed outright."""
 
     value: dict[str, Any]
     seconds: float
@@ -106,13 +113,16 @@ def free_cores() -> int:
 def run_jobs(jobs: Sequence[Job], settings: JobsSettings, *, quiet: bool = False) -> dict[str, JobResult]:
     """Run jobs in parallel processes, each after those it depends on, and return the results by name.
 
-    Jobs start in the given order as far as their dependencies allow. A job whose process is killed is started again and
-    resumes from its own checkpoint. On Ctrl-C every job saves its state and stops.
+    Jobs start in the given order as far as dependencies allow. A job whose process is killed is started again and
+    resumes from its own checkpoint. On Ctrl-C every job saves its state and stops. As always with processes, a script
+    must make this call under ``if __name__ == "__main__":``.
 
     Raises:
         UserError: a job met an error that the user can mend.
         JobFailed: a job raised any other error, or was killed more than ``settings.retries`` times.
+        ValueError: two jobs share a name, or they can never be put in order.
     """
+    _check_order(jobs)
     pool = _Pool(settings, preload=sorted({job.function.partition(":")[0] for job in jobs}))
     results = {job.name: result for job in jobs if (result := finished(job)) is not None}
     waiting = [job for job in jobs if job.name not in results]
@@ -131,6 +141,20 @@ def run_jobs(jobs: Sequence[Job], settings: JobsSettings, *, quiet: bool = False
         finally:
             pool.stop()
     return results
+
+
+def _check_order(jobs: Sequence[Job]) -> None:
+    names = [job.name for job in jobs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"jobs must have different names, got {', '.join(twice)} twice; rename them")
+    unknown = sorted({name for job in jobs for name in job.after}.difference(names))
+    if unknown:
+        raise ValueError(f"jobs run after jobs of the same call, got {', '.join(unknown)}; add them")
+    try:
+        TopologicalSorter({job.name: job.after for job in jobs}).prepare()
+    except CycleError as error:
+        raise ValueError(f"jobs must not wait for each other, got {' after '.join(error.args[1])}; cut it") from None
 
 
 class _Pool:
@@ -154,7 +178,7 @@ class _Pool:
         ours, theirs = self.context.Pipe()
         arguments = (job.function, job.payload, str(job.folder), job.key, self.settings.threads, theirs)
         process = self.context.Process(target=_work, args=arguments, name=job.name, daemon=True)
-        with _one_thread_environment(self.settings.threads):
+        with _thread_environment(self.settings.threads):
             process.start()
         theirs.close()
         self.running.append(_Running(job, process, ours, attempt))
@@ -193,12 +217,18 @@ class _Pool:
             if kind == "user":
                 raise UserError(f"{run.job.name}: {text}")
             raise JobFailed(f"job {run.job.name!r} failed:\n{text}")
+        code = run.process.exitcode
+        if code is not None and code >= 0 and code not in KILLED:
+            raise JobFailed(
+                f"the process of job {run.job.name!r} ended without a result (exit code {code}); see what it printed. "
+                'A script that starts jobs must do so under if __name__ == "__main__"'
+            )
         if run.attempt >= self.settings.retries:
             raise JobFailed(
-                f"the process of job {run.job.name!r} was killed {run.attempt + 1} times (exit code {run.process.exitcode}); "
-                "if memory ran out, lower jobs.workers or training.batch_size, then run the same command again to go on"
+                f"the process of job {run.job.name!r} was killed {run.attempt + 1} times (exit code {code}); if memory "
+                "ran out, lower jobs.workers or training.batch_size, then run the same command again to go on"
             )
-        say(f"{run.job.name}: its process was killed (exit code {run.process.exitcode}); starting it again")
+        say(f"{run.job.name}: its process was killed (exit code {code}); starting it again")
         self.start(run.job, run.attempt + 1)
         return None
 
@@ -214,20 +244,15 @@ class _Pool:
         self.running = []
 
 
-class _one_thread_environment:
+@contextmanager
+def _thread_environment(threads: int) -> Iterator[None]:
     """Give child processes the thread count through the environment, before they load any library."""
-
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-
-    def __enter__(self) -> None:
-        self.before = {name: os.environ.get(name) for name in self.names}
-        os.environ.update(dict.fromkeys(self.names, str(self.threads)))
-
-    def __exit__(self, *_: object) -> None:
-        for name, value in self.before.items():
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
             if value is None:
                 del os.environ[name]
             else:
@@ -239,28 +264,44 @@ def _work(function: str, payload: Payload, folder: str, key: str, threads: int, 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     reporter = _Reporter(channel)
     signal.signal(signal.SIGTERM, reporter.request_stop)
-    place = _own_folder(Path(folder), key)
     start = time.monotonic()
+    place, before = Path(folder), 0.0
     try:
+        before = _own_folder(place, key)
         _limit_threads(threads)
         module, _, name = function.partition(":")
         call: JobFunction = getattr(importlib.import_module(module), name)
         value = call(payload, place, reporter)
-        write_json(place / "done.json", {"key": key, "seconds": time.monotonic() - start, "value": value})
+        write_json(place / "done.json", {"key": key, "seconds": before + time.monotonic() - start, "value": value})
     except UserError as error:
         _report_error(channel, "user", str(error))
+    except SystemExit as error:
+        if error.code == STOPPED:
+            write_json(place / "job.json", {"key": key, "seconds": before + time.monotonic() - start})
+        raise
     except Exception:
         _report_error(channel, "bug", traceback.format_exc())
 
 
-def _own_folder(folder: Path, key: str) -> Path:
-    """Return the job's folder, emptied of what another payload left there: its checkpoint must not be resumed."""
+def _own_folder(folder: Path, key: str) -> float:
+    """Make the job's folder, without what another payload or a killed process left there.
+
+    A checkpoint of another payload must not be resumed, and a process that is killed while it writes leaves a part.
+
+    Returns:
+        The seconds that earlier attempts took.
+    """
     marker = folder / "job.json"
-    if folder.exists() and (not marker.exists() or read_json(marker).get("key") != key):
+    known = read_json(marker) if marker.exists() else {}
+    if folder.exists() and known.get("key") != key:
         shutil.rmtree(folder)
+        known = {}
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(marker, {"key": key})
-    return folder
+    for part in folder.glob(".*.partial"):
+        part.unlink(missing_ok=True)
+    before = float(known.get("seconds", 0.0))
+    write_json(marker, {"key": key, "seconds": before})
+    return before
 
 
 def _report_error(channel: Connection, kind: str, text: str) -> None:
@@ -270,8 +311,8 @@ def _report_error(channel: Connection, kind: str, text: str) -> None:
 
 
 def _limit_threads(threads: int) -> None:
-    import torch
-
+    # A fork server that an earlier call started has that call's environment, so the libraries are told as well.
+    threadpool_limits(threads)
     torch.set_num_threads(threads)
 
 
@@ -289,7 +330,7 @@ class _Reporter:
 
     def __call__(self, steps: float = 1, note: str = "", total: float | None = None) -> None:
         if self.stopping:
-            raise SystemExit(143)
+            raise SystemExit(STOPPED)
         self.done += steps
         now = time.monotonic()
         if now - self.sent_at < 0.3 and total is None:
@@ -298,7 +339,7 @@ class _Reporter:
         try:
             self.channel.send(("progress", self.done, total, note))
         except OSError:
-            raise SystemExit(143) from None
+            raise SystemExit(STOPPED) from None
 
     def request_stop(self, *_: object) -> None:
         self.stopping = True
