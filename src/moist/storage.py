@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,8 @@ from typing import Any
 
 from moist.types import UserError
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # pragma: no cover - Windows
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["content_key", "default_cache_dir", "file_sha256", "only_one", "read_json", "write_atomic", "write_json"]
 
@@ -51,7 +50,7 @@ def only_one(folder: Path) -> Iterator[None]:
         UserError: another process holds the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if fcntl is None:  # pragma: no cover - Windows has no such lock
+    if sys.platform == "win32":  # it has no such lock
         yield
         return
     with (folder / ".lock").open("w") as file:
@@ -59,8 +58,8 @@ def only_one(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"only one process may work in {folder} at a time, and another one does; wait for it, stop it, or choose "
-                "another --out"
+                f"only one process may work in {folder} at a time, and another one does; wait for it, stop it, or "
+                "choose another --out"
             ) from None
         yield
 

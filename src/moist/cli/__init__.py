@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 import select
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from moist.cli.arguments import create_parser
@@ -26,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, or 2 after a user's error, 130 after Ctrl-C, 141 where nobody reads the output any more.
     """
     arguments = create_parser().parse_args(argv)
+    if threading.current_thread() is threading.main_thread():
+        # A stopped service or container gets SIGTERM: it saves its state just as Ctrl-C does.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         module, _, function = arguments.run.partition(":")
         getattr(importlib.import_module(module), function)(arguments)

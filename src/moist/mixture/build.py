@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from moist.evaluation import count_cost
 from moist.mixture.model import InferenceSettings, MixtureOfSpecialists
 from moist.mixture.stacked import LoopedSpecialists, stack_if_possible
 from moist.routing import Dispatcher
-from moist.students import StudentSettings, build_stages, create_student
+from moist.students import Student, StudentSettings, build_stages, create_student
 from moist.types import Cost, Routing, UserError
 
 __all__ = [
@@ -84,6 +84,14 @@ class MixtureSettings(Settings):
         description="joint: specialists that run on each example while training, drawn by the gate; None: all",
     )
     outside: float = Field(0.0, ge=0, le=1, description="share of a specialist's data drawn from outside its domain")
+
+    @model_validator(mode="after")
+    def _check_active(self) -> MixtureSettings:
+        if self.active is not None and self.active > self.num_domains:
+            raise ValueError(
+                f"mixture.active must be at most num_domains={self.num_domains}, got {self.active}; lower it or leave it out"
+            )
+        return self
 
 
 class TrunkGate(nn.Module):
@@ -231,7 +239,7 @@ def build_mixture(
     shape: InputShape,
     num_classes: int,
     example: Tensor,
-    generalist: nn.Module | None = None,
+    generalist: Student | None = None,
 ) -> TrainableMixture:
     """Build an untrained mixture of K specialists of the student's shape, each with a start of its own.
 
@@ -249,7 +257,7 @@ def build_mixture(
     stages = list(build_stages(student, shape, num_classes))
     _check_trunk(settings, len(stages))
     if generalist is not None:
-        stages = list(generalist.stages)  # type: ignore[arg-type]
+        stages = list(generalist.stages)
     cut = settings.trunk_stages
     trunk = nn.Sequential(*copy.deepcopy(stages[:cut])) if cut else nn.Identity()
     with torch.no_grad():

@@ -26,8 +26,8 @@ __all__ = ["distill", "finish_seed", "total_seconds"]
 def distill(settings: DistillSettings, out: Path, *, quiet: bool = False) -> Mapping[str, Any]:
     """Turn a teacher into a routed mixture of specialists, and measure it against its controls.
 
-    Writes ``bundle/``, ``metrics.json``, ``report.html`` and ``config.yaml`` into ``out``. The same call goes on where an
-    interrupted one stopped; once complete, it only returns the metrics.
+    Writes ``bundle/``, ``metrics.json``, ``report.html`` and ``config.yaml`` into ``out``. The same call goes on where
+    an interrupted one stopped; once complete, it only returns the metrics.
 
     Args:
         settings: what to do.

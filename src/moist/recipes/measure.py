@@ -227,7 +227,7 @@ class _Measurement:
 
     def _oracle(self, mixture: System, classes: np.ndarray | None) -> System:
         """Serve each input by its true domain's specialist, or else by any specialist that is right."""
-        scores, logits = self._scores("mixture", "test")
+        _, logits = self._scores("mixture", "test")
         extra = {"note": "routing by the label: not a system that can be deployed"}
         if self.target is None:
             return System(None, mixture.macs, mixture.active_params, mixture.total_params, mixture.num_bytes, extra)
@@ -251,7 +251,7 @@ class _Measurement:
         return System(probabilities.numpy(), total.macs, total.params, total.params, total.bytes)
 
     def _cascade(self, mixture: System) -> System | None:
-        """The best pair of single students, small first, at the mixture's mean cost: pair and threshold on validation."""
+        """The best pair of single students at the mixture's mean cost, small first, chosen on validation."""
         if self.validation_target is None or mixture.macs is None:
             return None
         singles = sorted(self.plan.singles, key=lambda single: single.cost.macs)

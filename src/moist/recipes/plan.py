@@ -42,7 +42,7 @@ class Plan:
         jobs: in the order to start them.
         singles: the single students, the generalist among them.
         mixtures: system name to (name of the job that leaves the whole mixture, its settings).
-        epochs: epochs of the single students, by which they get the mixture's training compute.
+        epochs: epochs that give the single student of the mixture's cost the mixture's training compute.
         train_macs: forward multiply-accumulates per training example spent on each job, over all epochs.
     """
 
@@ -56,6 +56,11 @@ class Plan:
         """Return the single student that plays ``role``."""
         return next((single for single in self.singles if role in single.roles), None)
 
+    @property
+    def names(self) -> set[str]:
+        """Names of the jobs."""
+        return {job.name for job in self.jobs}
+
     def restricted_to(self, systems: tuple[str, ...]) -> Plan:
         """Return the part of the plan that trains the given systems and nothing else."""
         singles = [single for single in self.singles if set(systems) & set(single.roles)]
@@ -68,9 +73,10 @@ class Plan:
 def make_plan(space: Workspace, workspace_folder: Path, out: Path, seed: int) -> Plan:
     """Plan one seed of a run.
 
-    Singles train for as many epochs as give the student of the mixture's cost the mixture's training compute (every
-    specialist runs on every example while a joint mixture trains), within ``controls.max_epochs``; no control trains for
-    fewer epochs than the mixture.
+    Singles train for as many epochs as give the student of the mixture's cost the mixture's training compute (all
+    specialists that run on an example while a joint mixture trains are counted), within ``controls.max_epochs``; larger
+    ones, which cost more per epoch, for as many within ``controls.max_compute``. The specialists of domain methods,
+    which start from such a single, train for half the mixture's epochs on top of it.
     """
     return _Planner(space, workspace_folder, out, seed).plan()
 
@@ -104,8 +110,9 @@ class _Planner:
         for name, settings in mixtures.items():
             if settings.method == "joint":
                 self._add_joint(name, settings, joint_macs)
+        most = self.settings.controls.max_compute * epochs * active.macs
         for single in sorted(singles, key=lambda single: ("generalist" not in single.roles, -single.cost.macs)):
-            self._add_single(single, epochs)
+            self._add_single(single, max(1, min(epochs, round(most / single.cost.macs))))
         for name, settings in mixtures.items():
             if settings.method != "joint":
                 self._add_domains(name, settings, generalist)
@@ -199,7 +206,8 @@ class _Planner:
             "generalist": str(self.folder("generalist")),
             "partition_seed": self.seed,
         }
-        epochs = self.settings.training.epochs
+        main = self.settings.training.epochs
+        epochs = ceil(main / 2) if self.settings.mixture.method == "joint" else main
         names = [f"{name}/specialist-{k}" for k in range(settings.num_domains)]
         share = 1 / settings.num_domains / max(1 - settings.outside, 1 / settings.num_domains)
         for k, specialist in enumerate(names):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,7 +108,7 @@ def _reproduce(
     folder, space = prepare(settings, quiet=quiet)
     plans = {seed: make_plan(space, folder, out / f"seed-{seed}", seed) for seed in range(seeds)}
     plans = {seed: plan if seed == 0 else _only(plan, every_seed) for seed, plan in plans.items()}
-    results = run_jobs(_renamed(plans), settings.jobs, quiet=quiet)
+    results = run_jobs(_renamed(plans, every_seed), settings.jobs, quiet=quiet)
     measured = {seed: finish_seed(space, plan, out / f"seed-{seed}") for seed, plan in plans.items()}
     document = result_document(name, command, space, measured, total_seconds(results))
     dump_config(settings, out / "config.yaml")
@@ -121,19 +121,16 @@ def _shown(overrides: Iterable[str]) -> list[str]:
 
 
 def _only(plan: Plan, systems: tuple[str, ...]) -> Plan:
-    """Return the part of a plan that trains the given systems, and what the mixture's bundle needs; all if none is named."""
-    if not systems:
-        return plan
-    return plan.restricted_to(systems)
+    """Return the part of a plan that trains the given systems; the whole of it where none is named."""
+    return plan.restricted_to(systems) if systems else plan
 
 
-def _renamed(plans: Mapping[int, Plan]) -> list[Job]:
-    """Return the jobs of all seeds under names of their own, the seeds side by side so that long jobs start first."""
-    jobs: list[Job] = []
+def _renamed(plans: Mapping[int, Plan], first: tuple[str, ...]) -> list[Job]:
+    """Return the jobs of all seeds under names of their own, those of the systems ``first`` and of seed 0 in front."""
+    jobs = []
     for seed, plan in plans.items():
-        prefix = "" if len(plans) == 1 else f"seed-{seed}/"
-        jobs += [
-            Job(prefix + job.name, job.function, job.payload, job.folder, tuple(prefix + name for name in job.after))
-            for job in plan.jobs
-        ]
-    return jobs
+        for job in plan.jobs:
+            after = tuple(f"seed-{seed}/{name}" for name in job.after)
+            renamed = replace(job, name=f"seed-{seed}/{job.name}", after=after)
+            jobs.append((job.name not in plan.restricted_to(first).names, seed, renamed))
+    return [job for _, _, job in sorted(jobs, key=lambda item: item[:2])]

@@ -16,7 +16,7 @@ __all__ = ["ControlsSettings", "DistillSettings", "SignalSettings"]
 
 
 class SignalSettings(Settings):
-    """What is kept of the teacher: ``views`` augmented views of each training example (0 where nothing is augmented)."""
+    """What is kept of the teacher: ``views`` augmented views of each example (0 where nothing is augmented)."""
 
     views: int = Field(4, ge=0)
     top_k: int | None = Field(None, ge=1, description="keep only the k largest logits and the rest's mass")
@@ -26,7 +26,8 @@ class ControlsSettings(Settings):
     """What the mixture is measured against. Every control gets the mixture's training compute or more.
 
     ``frontier`` lists the active costs of single distilled students as multiples of the mixture's own.
-    ``max_epochs`` bounds the epochs that equal compute asks of a control, for small students would need thousands.
+    ``max_epochs`` bounds the epochs that equal compute asks of a control, for small students would need thousands;
+    ``max_compute`` bounds what a larger student may spend, as a multiple of the mixture's training compute.
     """
 
     enabled: bool = True
@@ -35,6 +36,7 @@ class ControlsSettings(Settings):
     class_domains: bool = True
     frontier: tuple[float, ...] = (0.5, 2.0, 4.0, 8.0)
     max_epochs: int = Field(1000, ge=1)
+    max_compute: float = Field(10.0, ge=1)
 
 
 class DistillSettings(Settings):

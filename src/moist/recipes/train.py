@@ -1,7 +1,8 @@
-"""The training jobs: each reads a workspace, trains one thing, and leaves weights, curves and predictions in its folder."""
+"""The training jobs: each trains one thing and leaves weights, curves and predictions in its folder."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from moist.partition import ConfusionPartitioner, EmbeddingPartitioner, RandomPa
 from moist.progress import Advance
 from moist.recipes.workspace import Workspace, workspace_from_payload
 from moist.storage import write_atomic, write_json
-from moist.students import StudentSettings, create_student
+from moist.students import Student, StudentSettings, create_student
 from moist.tasks import DistillTask, JointTask, RouterTask
 from moist.teachers import open_signal_cache
 from moist.training import TrainingSettings, fit
@@ -54,8 +55,8 @@ def train_student(payload: Payload, folder: Path, advance: Advance) -> dict[str,
 def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
     """Train trunk, gate and specialists jointly on the mixture likelihood.
 
-    With ``shared_start`` the first part of the schedule trains one student; then every specialist starts as a copy of its
-    tail and the gate from a clustering of its trunk's features, and the rest of the schedule trains the mixture.
+    With ``shared_start`` the first part of the schedule trains one student; then every specialist starts as a copy of
+    its tail, the gate from a clustering of its trunk's features, and the rest of the schedule trains the mixture.
     """
     space = workspace_from_payload(payload)
     settings = load_config(MixtureSettings, payload["mixture"])
@@ -91,13 +92,13 @@ def _compile(space: Workspace, *modules: nn.Module) -> None:
             module.compile()
 
 
-def new_mixture(space: Workspace, settings: MixtureSettings, generalist: nn.Module | None = None) -> TrainableMixture:
+def new_mixture(space: Workspace, settings: MixtureSettings, generalist: Student | None = None) -> TrainableMixture:
     """Build an untrained mixture for the workspace's data."""
     shape = space.transform.input_shape
     return build_mixture(settings, space.settings.student, shape, space.num_classes, space.example(), generalist)
 
 
-def load_generalist(space: Workspace, folder: Path) -> nn.Module:
+def load_generalist(space: Workspace, folder: Path) -> Student:
     """Load the generalist that a job trained into ``folder``."""
     student = create_student(space.settings.student, space.transform.input_shape, space.num_classes)
     student.load_state_dict(load_file(folder / "model.safetensors"))
@@ -135,23 +136,23 @@ def train_specialist(payload: Payload, folder: Path, advance: Advance) -> dict[s
         generalist, settings.trunk_stages, DistillTask(generalist, space.signals(), space.settings.loss)
     )
     history = _fit(space, task, payload, folder, advance, rows)
-    tail = nn.Sequential(*list(generalist.stages)[settings.trunk_stages :])  # type: ignore[arg-type]
+    tail = nn.Sequential(*generalist.stages[settings.trunk_stages :])
     _save(folder, tail, history)
     return {"history": history, "examples": len(rows)}
 
 
-def _freeze_trunk(student: nn.Module, trunk_stages: int) -> None:
-    for stage in list(student.stages)[:trunk_stages]:  # type: ignore[arg-type]
+def _freeze_trunk(student: Student, trunk_stages: int) -> None:
+    for stage in student.stages[:trunk_stages]:
         stage.requires_grad_(False)
 
 
 class _FrozenTrunkTask(nn.Module):
     """Keep a frozen trunk in evaluation mode while the rest trains, so that its batch statistics stay put."""
 
-    def __init__(self, student: nn.Module, trunk_stages: int, task: nn.Module) -> None:
+    def __init__(self, student: Student, trunk_stages: int, task: nn.Module) -> None:
         super().__init__()
         self.task = task
-        self._trunk = list(student.stages)[:trunk_stages]  # type: ignore[arg-type]
+        self._trunk = list(student.stages[:trunk_stages])
 
     def train(self, mode: bool = True) -> _FrozenTrunkTask:
         super().train(mode)
@@ -178,7 +179,7 @@ def train_gate(payload: Payload, folder: Path, advance: Advance) -> dict[str, An
     space = workspace_from_payload(payload)
     settings = load_config(MixtureSettings, payload["mixture"])
     torch.manual_seed(payload["seed"])
-    stages = list(load_generalist(space, Path(payload["generalist"])).stages)  # type: ignore[arg-type]
+    stages = load_generalist(space, Path(payload["generalist"])).stages
     trunk = nn.Sequential(*stages[: settings.trunk_stages]) if settings.trunk_stages else nn.Identity()
     trunk.requires_grad_(False)
     with torch.no_grad():
@@ -189,10 +190,10 @@ def train_gate(payload: Payload, folder: Path, advance: Advance) -> dict[str, An
     history = _fit(space, RouterTask(reader, partition, space.signals()), payload, folder, advance)
     tails = []
     for specialist in payload["specialists"]:
-        tail = nn.Sequential(*load_generalist(space, Path(payload["generalist"])).stages[settings.trunk_stages :])  # type: ignore[index]
+        tail = nn.Sequential(*copy.deepcopy(stages[settings.trunk_stages :]))
         tail.load_state_dict(load_file(Path(specialist) / "model.safetensors"))
         tails.append(tail)
-    mixture = MixtureOfSpecialists(trunk, gate, nn.ModuleList(tails), reads=settings.router.reads).eval()  # type: ignore[arg-type]
+    mixture = MixtureOfSpecialists(trunk, gate, nn.ModuleList(tails), reads=settings.router.reads).eval()
     result = _finish(space, mixture, history, folder, _mixture_outputs)
     classes = partition.class_to_domain
     return {**result, "class_to_domain": None if classes is None else classes.tolist()}
@@ -267,7 +268,7 @@ def _finish(
 
 @torch.inference_mode()
 def _run(space: Workspace, model: nn.Module, split: str, outputs: Outputs) -> dict[str, Tensor]:
-    parts = [outputs(model, space.transform.to_tensor(rows)) for rows in space.inputs(split).split(512)]
+    parts = [outputs(model, space.transform.to_tensor(rows)) for rows in torch.split(space.inputs(split), 512)]
     return {name: torch.cat([part[name] for part in parts]).float() for name in parts[0]}
 
 

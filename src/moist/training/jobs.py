@@ -164,7 +164,7 @@ class _Pool:
         self.settings = settings
         self.workers = settings.workers or max(1, free_cores() // settings.threads)
         self.running: list[_Running] = []
-        # A fork server starts workers in milliseconds with the libraries already loaded, and without threads to inherit.
+        # A fork server starts workers in milliseconds, with the libraries already loaded and no threads to inherit.
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         self.context: Any = multiprocessing.get_context(method)
         if method == "forkserver":

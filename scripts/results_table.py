@@ -1,0 +1,177 @@
+"""Fill the results of README.md and docs/results.md from results/*.json; ``--check`` only tells whether they are current."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[1]
+RESULTS = PROJECT / "results"
+START, END = "<!-- results:start -->", "<!-- results:end -->"
+NONE_YET = "No results are here yet. `moist reproduce NAME` makes them; `moist reproduce --list` gives the names."
+# The order of the README's table; any other whole run follows by name.
+ORDER = ("digits", "letter", "covtype20k", "banking77", "cifar10")
+# What is set side by side: rivals of about the mixture's cost. The first two decide the verdict.
+RIVALS = {
+    "student_same_cost": "single student, same cost",
+    "mixture": "mixture",
+    "mixture_class_domains": "class domains",
+    "cascade": "cascade",
+}
+TITLES = {
+    "teacher": "teacher",
+    "student_same_cost": "single student, same cost",
+    "student_same_total": "single student, same total size",
+    "generalist": "generalist (one specialist's size)",
+    "mixture": "**mixture**",
+    "mixture_all_specialists": "mixture, every specialist run",
+    "mixture_deferring": "mixture, deferring",
+    "mixture_class_domains": "mixture of class domains",
+    "mixture_random_partition": "mixture of random domains",
+    "mixture_oracle_router": "mixture, oracle router (a bound, not a system)",
+    "cascade": "confidence cascade",
+}
+
+
+def load_results(folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """Return the result files of whole runs, in the order of the table; trials (``NAME-small``) are left out."""
+    documents = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    whole = [d for d in documents if {"mixture", "student_same_cost"} <= d["systems"].keys()]
+    whole = [document for document in whole if not document["name"].endswith("-small")]
+    return sorted(whole, key=lambda d: (ORDER.index(d["name"]) if d["name"] in ORDER else len(ORDER), d["name"]))
+
+
+def summary(documents: Sequence[Mapping[str, Any]]) -> str:
+    """Return the README's table: a line per run, the best of the rivals in bold."""
+    if not documents:
+        return NONE_YET
+    head = ["data", "teacher", "MACs per input", *RIVALS.values(), "gap recovered", "MACs saved", "seeds"]
+    lines = [_row(head), _row(["---", *["---:"] * (len(head) - 1)])]
+    lines += [_row(_summary_cells(document)) for document in documents]
+    return "\n".join([*lines, "", *(f"- {d['name']}: {d['verdict']}" for d in documents)])
+
+
+def _summary_cells(document: Mapping[str, Any]) -> list[str]:
+    systems, derived = document["systems"], document["derived"]
+    best = max(_mean(systems[name]) for name in RIVALS if name in systems)
+    cells = [_accuracy(systems.get(name), bold=best) for name in RIVALS]
+    recovered, ratio = (_number(derived.get(name)) for name in ("gap_recovered", "cost_ratio_at_equal_accuracy"))
+    return [
+        document["name"],
+        _accuracy(systems["teacher"]),
+        _short(systems["mixture"]["active_macs"]),
+        *cells,
+        "-" if recovered is None else f"{recovered:.0%}",
+        "-" if ratio is None else f"{ratio:.1f}×",
+        str(len(document["seeds"])),
+    ]
+
+
+def details(documents: Sequence[Mapping[str, Any]]) -> str:
+    """Return a section per run with every system that was measured."""
+    return "\n\n".join(_section(document) for document in documents) if documents else NONE_YET
+
+
+def _section(document: Mapping[str, Any]) -> str:
+    data, teacher, versions = document["data"], document["teacher"], document["versions"]
+    machine = document["machine"]
+    rows = {name: document["systems"][name] for name in TITLES if name in document["systems"]}
+    lines = [
+        f"### {document['name']}",
+        "",
+        document["verdict"],
+        "",
+        f"Made by `{document['command']}` on {document['date']}; {data['train']:,} training, {data['validation']:,} "
+        f"validation and {data['test']:,} test examples; teacher: {teacher['name']}; moist {versions['moist']}, "
+        f"torch {versions['torch']}, {machine['cores']} cores.",
+        "",
+        _row(["system", "accuracy", "MACs per input", "parameters", "calibration error", "seeds"]),
+        _row(["---", "---:", "---:", "---:", "---:", "---:"]),
+        *(_row(_detail_cells(TITLES[name], entry)) for name, entry in rows.items()),
+    ]
+    if document.get("frontier"):
+        lines += ["", "Single students by cost: " + _frontier(document["frontier"]) + "."]
+    return "\n".join(lines)
+
+
+def _detail_cells(title: str, entry: Mapping[str, Any]) -> list[str]:
+    ece, accuracy = entry.get("ece"), entry.get("accuracy")
+    return [
+        title,
+        _accuracy(entry),
+        _short(entry.get("active_macs")),
+        _short(entry.get("total_params")),
+        "-" if ece is None else f"{ece:.3f}",
+        "-" if accuracy is None else str(len(accuracy["values"])),
+    ]
+
+
+def _frontier(entries: Iterable[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{_short(entry['active_macs'])} {_accuracy(entry)}" for entry in entries)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _mean(entry: Mapping[str, Any]) -> float:
+    return float(entry["accuracy"]["mean"])
+
+
+def _accuracy(entry: Mapping[str, Any] | None, bold: float | None = None) -> str:
+    if entry is None or entry.get("accuracy") is None:
+        return "-"
+    text = f"{100 * _mean(entry):.2f}%"
+    if bold is not None and _mean(entry) == bold:
+        text = f"**{text}**"
+    return text + (f" ± {100 * entry['accuracy']['std']:.2f}" if len(entry["accuracy"]["values"]) > 1 else "")
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return "-"
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return f"{value:.0f}"
+
+
+def fill(page: str, block: str) -> str:
+    """Return ``page`` with ``block`` between its two markers."""
+    before, _, rest = page.partition(START)
+    _, found, after = rest.partition(END)
+    if not found:
+        raise ValueError(f"a page with results must hold the lines {START} and {END}, in this order; add them")
+    return f"{before}{START}\n{block}\n{END}{after}"
+
+
+def pages(folder: Path = RESULTS) -> dict[Path, str]:
+    """Return the path and the block of each page that shows results."""
+    documents = load_results(folder)
+    return {PROJECT / "README.md": summary(documents), PROJECT / "docs" / "results.md": details(documents)}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Fill the pages, or compare them; returns the exit code."""
+    stale = []
+    for path, block in pages().items():
+        page = path.read_text(encoding="utf-8")
+        filled = fill(page, block)
+        if "--check" not in arguments:
+            path.write_text(filled, encoding="utf-8")
+        elif filled != page:
+            stale.append(path.name)
+    if stale:
+        print(f"{' and '.join(stale)} do not show results/*.json; run scripts/results_table.py", file=sys.stderr)
+    return int(bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
