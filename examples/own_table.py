@@ -7,11 +7,12 @@ import csv
 import sys
 from pathlib import Path
 
+from sklearn.datasets import load_breast_cancer
+
 import moist
 from moist.config import load_config
 from moist.data import read_inputs
 from moist.recipes import DistillSettings, distill, format_table
-from sklearn.datasets import load_breast_cancer
 
 CONFIG = {
     "name": "cells",

@@ -20,21 +20,21 @@ INTRODUCTION = """# Configuration
 
 <!-- Made by scripts/configuration_reference.py from the settings classes: change those, then run it again. -->
 
-A configuration is a YAML file; `moist distill FILE` reads it. Only `data`, `teacher` and `student` must be given, every other
-setting has a default. `--set a.b=c` changes a setting from the command line, the value read as YAML:
+A configuration is a YAML file; `moist distill FILE` reads it. Only `data`, `teacher` and `student` must be given, every
+other setting has a default. `--set a.b=c` changes a setting from the command line, the value read as YAML:
 
 ```bash
 moist distill digits --out runs/wide --set student.width=8 --set 'controls.frontier=[0.5,2]' --set inference.top_k=2
 ```
 
 An unknown key is an error that names the nearest known one. The resolved configuration of a run, defaults filled in, is
-saved as `config.yaml` in its folder and can be given to `moist distill` again. The configurations that come with the package
-(`digits`, `letter`, `covtype20k`, `banking77`, `cifar10`) lie in
+saved as `config.yaml` in its folder and can be given to `moist distill` again. The configurations that come with the
+package (`digits`, `letter`, `covtype20k`, `banking77`, `cifar10`) lie in
 [src/moist/recipes/configs](../src/moist/recipes/configs) and are good starting points.
 
-What can be tried first, for more accuracy at the same cost: `mixture.num_domains` (more specialists, same cost per input),
-`training.epochs` (a mixture gains more from long training than a single student), `student.width`, `mixture.trunk_stages`
-(share the first stages, above all for images and text), `loss.temperature`.
+What can be tried first, for more accuracy at about the same cost: `mixture.num_domains` (more specialists, only the
+router grows), `training.epochs` (a mixture gains more from long training than a single student), `student.width`,
+`mixture.trunk_stages` (share the first stages, above all for images and text), `loss.temperature`.
 """
 
 
@@ -58,7 +58,8 @@ def _section(cls: type[BaseModel], path: str) -> str:
     lines = [f"## {f'`{path}`' if path else 'Top level'}", "", text, "", "| key | value | default | meaning |"]
     lines.append("|---|---|---|---|")
     for name, field in cls.model_fields.items():
-        meaning = field.description or meanings.get(name) or _meaning_of_group(field, f"{path}.{name}" if path else name)
+        group = _meaning_of_group(field, f"{path}.{name}" if path else name)
+        meaning = field.description or meanings.get(name) or group
         lines.append(f"| `{name}` | {_type(field)} | {_default(field)} | {_cell(meaning)} |")
     return "\n".join([*lines, ""])
 

@@ -1,4 +1,4 @@
-"""Fill the results of README.md and docs/results.md from results/*.json; ``--check`` only tells whether they are current."""
+"""Fill the results of README.md and docs/results.md from results/*.json; ``--check`` only tells if they are current."""
 
 from __future__ import annotations
 

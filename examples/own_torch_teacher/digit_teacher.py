@@ -4,10 +4,11 @@ Run this once to train it (some seconds): python digit_teacher.py, then: moist d
 """
 
 import torch
-from moist.data import DataSettings, load_dataset
-from moist.storage import default_cache_dir
 from safetensors.torch import save_file
 from torch import nn
+
+from moist.data import DataSettings, load_dataset
+from moist.storage import default_cache_dir
 
 
 def create_teacher(hidden: int = 512) -> nn.Module:

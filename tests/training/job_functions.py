@@ -8,9 +8,8 @@ from pathlib import Path
 
 import torch
 from threadpoolctl import threadpool_info
-from training_examples import Digits, LabelTask
 
-from moist.training import TrainingSettings, fit
+from moist.training import Job, JobsSettings, run_jobs
 from moist.types import UserError
 
 STEP_SECONDS = 0.02
@@ -57,29 +56,6 @@ def die(payload, folder, advance):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def train(payload, folder, advance):
-    """Train a student; on the first attempt be ended by ``payload["signal"]`` after five steps."""
-    first = not (folder / "checkpoint.pt").exists()
-    settings, task = TrainingSettings(epochs=3), LabelTask()
-    where = {"seed": 3, "checkpoint": folder / "checkpoint.pt"}
-    if first and payload["signal"] == "SIGKILL":
-        fit(task, Digits(), settings, **where, max_steps=5)
-        (folder / ".model.1.partial").write_bytes(b"half of a file")
-        os.kill(os.getpid(), signal.SIGKILL)
-    if first and payload["signal"] == "SIGTERM":
-        time.sleep(0.3)
-        os.kill(os.getpid(), signal.SIGTERM)
-    begun = []
-
-    def tell(steps=1, note="", total=None):
-        begun.append(steps)
-        advance(steps, note, total=total)
-
-    history = fit(task, Digits(), settings, **where, advance=tell)
-    total = sum(float(value.double().sum()) for value in task.state_dict().values())
-    return {"history": history, "sum": total, "resumed_at": begun[0]}
-
-
 def count(payload, folder, advance):
     """Count steps for a long time, in a file that is written only when told to stop."""
     saved = folder / "steps.txt"
@@ -100,8 +76,6 @@ def count(payload, folder, advance):
 
 if __name__ == "__main__":
     # A process of its own, for tests that end it from outside: job_functions.py FOLDER
-    from moist.training import Job, JobsSettings, run_jobs
-
     place = Path(sys.argv[1])
     job = Job("count", "job_functions:count", {"steps": 100_000}, place / "count")
     run_jobs([job], JobsSettings(workers=1), quiet=True)

@@ -1,6 +1,7 @@
 """The fit loop: resumes to the bit, follows its schedule, decays what it should, and says what went wrong."""
 
 import copy
+import sys
 from math import cos, pi
 
 import pytest
@@ -9,7 +10,6 @@ from torch import nn
 from training_examples import STEPS_PER_EPOCH, Digits, LabelTask
 
 from moist.training import TrainingSettings, fit
-from moist.training import fit as public_fit
 from moist.training.fit import learning_rate_factor
 from moist.types import Batch, UserError
 
@@ -119,7 +119,7 @@ def test_whoever_is_told_of_a_step_may_end_the_run_there(digits, tmp_path, stop)
 
 
 def test_the_state_is_saved_now_and_then(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr("moist.training.fit.CHECKPOINT_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(sys.modules["moist.training.fit"], "CHECKPOINT_EVERY_SECONDS", 0.0)
     checkpoint = tmp_path / "checkpoint.pt"
     fit(LabelTask(), digits, SETTINGS, seed=3, checkpoint=checkpoint)
     assert torch.load(checkpoint, weights_only=True)["step"] == TOTAL
@@ -151,7 +151,7 @@ def _another_thing(path):
 def test_a_damaged_checkpoint_is_named(digits, tmp_path, damage):
     checkpoint = tmp_path / "checkpoint.pt"
     damage(checkpoint)
-    with pytest.raises(UserError, match=r"checkpoint\.pt must be whole and of this task.*delete it to train anew"):
+    with pytest.raises(UserError, match=r"(?s)checkpoint\.pt must be whole and of this task.*delete it to train anew"):
         fit(LabelTask(), digits, SETTINGS, seed=3, checkpoint=checkpoint)
 
 
@@ -162,7 +162,7 @@ def test_a_loss_that_is_not_finite_is_an_error_before_it_spoils_the_weights(digi
             return values if progress < 0.4 else {"loss": values["loss"] * torch.nan}
 
     task = Diverges()
-    with pytest.raises(UserError, match=r"finite, got nan at progress 41\.7%; lower training\.learning_rate \(now 0\.003"):
+    with pytest.raises(UserError, match=r"finite, got nan at progress 41\.7%; lower training\.learning_rate"):
         fit(task, digits, SETTINGS, seed=3)
     assert all(value.isfinite().all() for value in task.state_dict().values())
 
@@ -173,7 +173,7 @@ def test_the_learning_rate_factor_worked_by_hand():
     assert factors[:3] == [0.5, 1.0, 1.0]
     assert factors[6] == pytest.approx(0.5)  # half way down
     assert factors[9] == pytest.approx(0.5 * (1 + cos(pi * 7 / 8)))
-    assert all(a >= b for a, b in zip(factors[1:], factors[2:]))
+    assert factors[1:] == sorted(factors[1:], reverse=True)
 
 
 def test_without_warm_up_the_first_step_has_the_whole_rate():
@@ -264,7 +264,3 @@ def test_a_first_step_joins_an_earlier_part_of_the_schedule():
     fit(parts, Nothing(), PLAIN, seed=0, max_steps=4)
     fit(parts, Nothing(), PLAIN, seed=0, first_step=4)
     assert parts.weight.item() == pytest.approx(whole.weight.item())
-
-
-def test_fit_is_public():
-    assert public_fit is fit

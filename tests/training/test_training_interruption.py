@@ -12,7 +12,7 @@ import pytest
 SCRIPT = Path(__file__).with_name("job_functions.py")
 
 
-def wait_for(condition, seconds=40.0):
+def wait_for(condition, seconds=90.0):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def test_no_more_jobs_at_once_than_workers(tmp_path, log):
     jobs = [recording(tmp_path, log, f"job{n}", sleep=0.1) for n in range(4)]
     results = run(*jobs, settings=JobsSettings(workers=1))
     spans = sorted((result.value["started"], result.value["ended"]) for result in results.values())
-    assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:]))
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
     assert lines(log) == ["job0", "job1", "job2", "job3"]  # in the order given
 
 
@@ -85,9 +86,8 @@ def test_a_job_that_is_killed_is_run_again_and_resumes(tmp_path, name):
     history = fit(task, Digits(), TrainingSettings(epochs=3), seed=3)
     total = sum(float(value.double().sum()) for value in task.state_dict().values())
 
-    result = run(Job("train", "job_functions:train", {"signal": name}, tmp_path / "train"))["train"]
-    # SIGKILL struck after five steps; SIGTERM is heard at the first report, where nothing is done yet.
-    assert result.value["resumed_at"] == (5 if name == "SIGKILL" else 0)
+    result = run(Job("train", "job_training:train", {"signal": name}, tmp_path / "train"))["train"]
+    assert result.value["resumed_at"] == 5
     assert result.value["history"] == history
     assert result.value["sum"] == total
     assert not list((tmp_path / "train").glob(".*.partial"))
@@ -109,12 +109,12 @@ def test_a_job_that_is_killed_too_often_fails(tmp_path, log):
 
 
 def test_an_error_the_user_can_mend_names_the_job(tmp_path):
-    with pytest.raises(UserError, match="^painting: colour must be red or blue, got green; change it$"):
+    with pytest.raises(UserError, match=r"^painting: colour must be red or blue, got green; change it$"):
         run(Job("painting", "job_functions:refuse", {}, tmp_path / "painting"))
 
 
 def test_any_other_error_comes_with_its_traceback(tmp_path):
-    with pytest.raises(JobFailed, match=r"(?s)job 'crashing' failed:.*in crash.*ZeroDivisionError: an error of the prog"):
+    with pytest.raises(JobFailed, match=r"(?s)job 'crashing' failed:.*in crash.*ZeroDivisionError: an error of"):
         run(Job("crashing", "job_functions:crash", {}, tmp_path / "crashing"))
 
 

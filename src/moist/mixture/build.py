@@ -89,7 +89,8 @@ class MixtureSettings(Settings):
     def _check_active(self) -> MixtureSettings:
         if self.active is not None and self.active > self.num_domains:
             raise ValueError(
-                f"mixture.active must be at most num_domains={self.num_domains}, got {self.active}; lower it or leave it out"
+                f"mixture.active must be at most num_domains={self.num_domains}, got {self.active}; lower it or leave "
+                "it out"
             )
         return self
 

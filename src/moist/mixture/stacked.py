@@ -9,6 +9,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from typing_extensions import Self
 
 from moist.students.convolution import PooledClassifier
@@ -77,7 +78,9 @@ class StackedSpecialists(TrainedTogether):
             return cast(Tensor, functional_call(template, params, (inputs,)))
 
         params = {name: self.stacked[key] for key, name in self._names.items()}
-        return vmap(one, out_dims=1, randomness="different")(params)
+        # Fused attention has no batching rule: vmap would warn, and run it one member at a time.
+        with sdpa_kernel(SDPBackend.MATH):
+            return vmap(one, out_dims=1, randomness="different")(params)
 
     def unstack(self) -> list[nn.Module]:
         """Return the K members as modules of their own."""

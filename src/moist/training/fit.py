@@ -102,7 +102,7 @@ def fit(
     last = total if max_steps is None else min(max_steps, total)
     run.load()
     if advance is not None:
-        advance(run.step, total=total)
+        advance(run.step - first_step, total=total)
     task.train()
     while run.step < last:
         epoch, done = divmod(run.step, steps_per_epoch)

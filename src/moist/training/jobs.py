@@ -123,7 +123,7 @@ def run_jobs(jobs: Sequence[Job], settings: JobsSettings, *, quiet: bool = False
         ValueError: two jobs share a name, or they can never be put in order.
     """
     _check_order(jobs)
-    pool = _Pool(settings, preload=sorted({job.function.partition(":")[0] for job in jobs}))
+    pool = _Pool(settings, preload=[__name__, *sorted({job.function.partition(":")[0] for job in jobs})])
     results = {job.name: result for job in jobs if (result := finished(job)) is not None}
     waiting = [job for job in jobs if job.name not in results]
     with jobs_display(len(jobs), done=len(results), quiet=quiet) as display:
