@@ -85,9 +85,7 @@ def test_changing_the_inference_measures_anew_but_trains_nothing(digits: Digits,
 
 @pytest.mark.parametrize("method", ["class-domains", "embedding-domains", "random"])
 def test_methods_that_cut_domains_first(digits: Digits, tmp_path: Path, method: str) -> None:
-    settings = digits(
-        mixture={"method": method, "num_domains": 3, "outside": 0.2}, controls={"enabled": False}
-    )
+    settings = digits(mixture={"method": method, "num_domains": 3, "outside": 0.2}, controls={"enabled": False})
     metrics = distill(settings, tmp_path / "run", quiet=True)
 
     assert metrics["systems"]["mixture"]["accuracy"]["mean"] > 0.2
@@ -135,15 +133,27 @@ def test_tables_with_categories_and_missing_values(table_csv: Path, tmp_path: Pa
 
 
 TEXTS = {
-    "sport": ["the match ended in a draw", "our striker scored twice", "the team won the cup", "a penalty in extra time"],
-    "food": ["bake the bread for an hour", "add salt and pepper", "the soup needs more garlic", "slice the ripe tomatoes"],
+    "sport": [
+        "the match ended in a draw",
+        "our striker scored twice",
+        "the team won the cup",
+        "a penalty in extra time",
+    ],
+    "food": [
+        "bake the bread for an hour",
+        "add salt and pepper",
+        "the soup needs more garlic",
+        "slice the ripe tomatoes",
+    ],
     "travel": ["the train leaves at noon", "we flew over the alps", "the hotel has a pool", "pack a light suitcase"],
 }
 
 
 def test_texts(tmp_path: Path) -> None:
     path = tmp_path / "texts.jsonl"
-    lines = [{"text": f"{text} {n}", "label": label} for label, texts in TEXTS.items() for text in texts for n in range(12)]
+    lines = [
+        {"text": f"{text} {n}", "label": label} for label, texts in TEXTS.items() for text in texts for n in range(12)
+    ]
     path.write_text("\n".join(json.dumps(line) for line in lines))
     settings = load_config(
         DistillSettings,

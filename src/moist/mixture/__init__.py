@@ -8,6 +8,7 @@ from moist.mixture.build import (
     build_gate,
     build_mixture,
     mixture_cost,
+    pool_features,
     start_gate_from_clusters,
 )
 from moist.mixture.bundle import inspect_bundle, load_bundle, save_bundle
@@ -29,6 +30,7 @@ __all__ = [
     "inspect_bundle",
     "load_bundle",
     "mixture_cost",
+    "pool_features",
     "save_bundle",
     "start_gate_from_clusters",
 ]

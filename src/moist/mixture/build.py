@@ -29,6 +29,7 @@ __all__ = [
     "build_gate",
     "build_mixture",
     "mixture_cost",
+    "pool_features",
     "start_gate_from_clusters",
 ]
 
@@ -80,7 +81,7 @@ class MixtureSettings(Settings):
     )
     active: int | None = Field(
         None,
-        ge=1,
+        ge=2,  # one alone would weigh 1 whatever the gate says, and teach it nothing
         description="joint: specialists that run on each example while training, drawn by the gate; None: all",
     )
     outside: float = Field(0.0, ge=0, le=1, description="share of a specialist's data drawn from outside its domain")
@@ -107,18 +108,19 @@ class TrunkGate(nn.Module):
 
     def __init__(self, features: Tensor, num_domains: int, hidden: int | None) -> None:
         super().__init__()
-        num_features = _pool(features).shape[1]
+        num_features = pool_features(features).shape[1]
         if hidden is None:
             self.layers: nn.Module = nn.Linear(num_features, num_domains)
         else:
             self.layers = nn.Sequential(nn.Linear(num_features, hidden), nn.ReLU(), nn.Linear(hidden, num_domains))
 
     def forward(self, features: Tensor) -> Tensor:
-        result: Tensor = self.layers(_pool(features))
+        result: Tensor = self.layers(pool_features(features))
         return result
 
 
-def _pool(features: Tensor) -> Tensor:
+def pool_features(features: Tensor) -> Tensor:
+    """Return trunk features as (N, D): images averaged over space, words over the text without its padding."""
     if features.dim() == 4:
         return features.mean(dim=(2, 3))
     if features.dim() == 3:

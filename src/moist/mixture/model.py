@@ -139,7 +139,12 @@ class MixtureOfSpecialists(nn.Module):
         doubtful = torch.zeros(len(inputs), dtype=torch.bool, device=probabilities.device)
         if defer is not None:
             doubtful = probabilities.amax(dim=1) < self.threshold
-            if defer.to == "generalist" and self.generalist is not None and doubtful.any():
+            if defer.to == "generalist" and doubtful.any():
+                if self.generalist is None:
+                    raise UserError(
+                        "deferring to the generalist needs one, and this mixture has none; give it generalist=..., or "
+                        "set inference.defer to None"
+                    )
                 second = self.generalist(inputs[doubtful]).softmax(dim=-1)
                 probabilities = probabilities.clone()
                 probabilities[doubtful] = (probabilities[doubtful] + second) / 2

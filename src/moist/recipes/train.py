@@ -19,6 +19,7 @@ from moist.mixture import (
     TrainableMixture,
     build_gate,
     build_mixture,
+    pool_features,
     start_gate_from_clusters,
 )
 from moist.partition import ConfusionPartitioner, EmbeddingPartitioner, RandomPartitioner
@@ -82,7 +83,7 @@ def _pooled_features(space: Workspace, trunk: nn.Module, limit: int = 4096) -> T
     trunk.eval()
     parts = [trunk(space.transform.to_tensor(rows)) for rows in torch.split(space.inputs("train", limit), 512)]
     trunk.train()
-    return torch.cat([part.mean(dim=(2, 3)) if part.dim() == 4 else part for part in parts]).float()
+    return torch.cat([pool_features(part) for part in parts]).float()
 
 
 def _compile(space: Workspace, *modules: nn.Module) -> None:

@@ -19,7 +19,7 @@ Signals = Callable[[Batch], TeacherSignal]
 
 
 class LossSettings(Settings):
-    """How a student follows its teacher.
+    """How a student follows its teacher; a joint mixture uses the temperature and the share of the labels alone.
 
     ``hard_weight`` is the share of the labels' cross-entropy; the rest is the distillation loss. Without labels it
     counts as 0.
