@@ -221,7 +221,7 @@ def fitted():
 
 
 def _checksums(bundle: Path) -> dict[str, str]:
-    files = [path for path in sorted(bundle.rglob("*.safetensors"))]
+    files = sorted(bundle.rglob("*.safetensors"))
     return {str(path.relative_to(bundle)): file_sha256(path) for path in files}
 
 
@@ -247,7 +247,7 @@ def test_killed_at_any_moment_and_run_again_gives_the_same_bundle_bit_for_bit(di
 def test_two_runs_may_not_share_a_folder(digits: Digits, tmp_path: Path) -> None:
     from moist.storage import only_one
 
-    with only_one(tmp_path / "run"), pytest.raises(UserError, match="only one process may work in"):
+    with only_one(tmp_path / "run"), pytest.raises(UserError, match="only one process"):
         distill(digits(), tmp_path / "run", quiet=True)
 
 

@@ -27,6 +27,6 @@ class PixelTeacher:
         pixels = torch.from_numpy(raw.reshape(len(raw), -1).astype(np.float32))
         return TeacherSignal(pixels[:, 20:30] / 7, pixels)
 
-    def macs(self, raw: np.ndarray) -> float | None:  # noqa: ARG002 - the interface has it
+    def macs(self, raw: np.ndarray) -> float | None:
         """Return None."""
         return None

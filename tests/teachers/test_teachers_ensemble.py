@@ -21,7 +21,7 @@ class Fixed:
         logits = torch.tensor([self.probabilities]).log().repeat(len(raw), 1)
         return TeacherSignal(logits, None if self.width is None else torch.ones(len(raw), self.width))
 
-    def macs(self, raw: np.ndarray) -> float | None:  # noqa: ARG002 - the interface has it
+    def macs(self, raw: np.ndarray) -> float | None:
         return self._macs
 
 
