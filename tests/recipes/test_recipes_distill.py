@@ -278,5 +278,5 @@ def test_unknown_key_names_the_nearest(digits: Digits) -> None:
 
 
 def test_top_k_beyond_the_domains_is_refused(digits: Digits) -> None:
-    with pytest.raises(ConfigError, match="top_k must be between 1 and mixture.num_domains=3, got 4"):
+    with pytest.raises(ConfigError, match=r"top_k must be between 1 and mixture\.num_domains=3, got 4"):
         digits(inference={"top_k": 4})

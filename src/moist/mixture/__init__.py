@@ -9,7 +9,7 @@ from moist.mixture.build import (
     build_mixture,
     mixture_cost,
     pool_features,
-    start_gate_from_clusters,
+    start_gate_from_centres,
 )
 from moist.mixture.bundle import inspect_bundle, load_bundle, save_bundle
 from moist.mixture.lazy import LazySpecialists
@@ -32,5 +32,5 @@ __all__ = [
     "mixture_cost",
     "pool_features",
     "save_bundle",
-    "start_gate_from_clusters",
+    "start_gate_from_centres",
 ]

@@ -8,8 +8,6 @@ from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
-from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from moist.config import Settings
@@ -30,7 +28,7 @@ __all__ = [
     "build_mixture",
     "mixture_cost",
     "pool_features",
-    "start_gate_from_clusters",
+    "start_gate_from_centres",
 ]
 
 Reads = Literal["inputs", "trunk"]
@@ -160,28 +158,23 @@ def build_gate(settings: RouterSettings, shape: InputShape, num_domains: int, fe
     )
 
 
-def start_gate_from_clusters(gate: nn.Module, features_ND: Tensor, seed: int) -> None:
-    """Start a linear gate on trunk features from k-means, so that each specialist begins with a region of its own.
+def start_gate_from_centres(gate: nn.Module, centres_KD: Tensor, variance: float) -> None:
+    """Start a linear gate on trunk features from K centres, so that each specialist begins with a region of its own.
 
-    The gate's scores become the log posterior of equal spherical Gaussians at the centres; other gates stay as they
-    are.
+    The gate's scores become the log posterior of equal spherical Gaussians at the centres; other gates are left alone.
 
     Args:
         gate: a gate from :func:`build_gate`.
-        features_ND: (N, D) trunk features, averaged over space.
-        seed: of the clustering.
+        centres_KD: (K, D) centres of clusters of pooled trunk features.
+        variance: of the features around their centre, per dimension.
 
     Royer et al. 2022, "Revisiting Single-gated Mixtures of Experts" (arXiv 2304.05497): a gate from a clustering.
     """
     if not isinstance(gate, TrunkGate) or not isinstance(gate.layers, nn.Linear):
         return
-    with threadpool_limits(1):
-        clusters = KMeans(gate.layers.out_features, n_init=4, random_state=seed).fit(features_ND.numpy())
-    centres = torch.from_numpy(clusters.cluster_centers_).float()
-    variance = clusters.inertia_ / features_ND.numel()
     with torch.no_grad():
-        gate.layers.weight.copy_(centres / variance)
-        gate.layers.bias.copy_(-centres.square().sum(dim=1) / (2 * variance))
+        gate.layers.weight.copy_(centres_KD / variance)
+        gate.layers.bias.copy_(-centres_KD.square().sum(dim=1) / (2 * variance))
 
 
 class TrainableMixture(nn.Module):

@@ -16,8 +16,6 @@ from moist.evaluation import (
     choose_threshold_for_cost,
     count_cost,
     evaluate,
-    gap_recovered,
-    interpolate_macs_at_accuracy,
     measure_latency,
     routing_report,
 )
@@ -78,7 +76,6 @@ class Measured:
         mixture: the deployed mixture itself, its threshold calibrated.
         scores: (N, K) and (N, K, C) of the mixture on the test part.
         histories: training curves by job.
-        derived: numbers that compare systems.
     """
 
     systems: dict[str, System]
@@ -87,7 +84,6 @@ class Measured:
     mixture: MixtureOfSpecialists
     scores: tuple[np.ndarray, np.ndarray]
     histories: dict[str, list[dict[str, float]]]
-    derived: dict[str, Any]
 
 
 def measure(space: Workspace, plan: Plan, jobs_folder: Path) -> Measured:
@@ -142,7 +138,6 @@ class _Measurement:
             mixture,
             tuple(tensor.numpy() for tensor in self._scores("mixture", "test")),  # type: ignore[arg-type]
             self._histories(),
-            self._derived(systems, frontier, routing),
         )
 
     def _folder(self, job: str) -> Path:
@@ -317,32 +312,3 @@ class _Measurement:
         return {
             job.name: read_json(job.folder / "history.json") for job in self.plan.jobs if "/specialist-" not in job.name
         }
-
-    def _derived(
-        self, systems: Mapping[str, System], frontier: list[System], routing: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        derived: dict[str, Any] = {
-            "dead_specialists": routing["dead"],
-            "max_over_mean_load": routing["max_over_mean_load"],
-        }
-        mixture, student = systems["mixture"], systems.get("student_same_cost")
-        if self.target is None or student is None:
-            return derived
-        accuracy = {
-            name: evaluate(system.probabilities, self.target).accuracy
-            for name, system in systems.items()
-            if system.probabilities is not None
-        }
-        derived["gap_recovered"] = gap_recovered(
-            accuracy["mixture"], accuracy["student_same_cost"], accuracy["teacher"]
-        )
-        points = [
-            (single.macs, evaluate(single.probabilities, self.target).accuracy)
-            for single in frontier
-            if single.macs is not None and single.probabilities is not None
-        ]
-        equal = interpolate_macs_at_accuracy(points, accuracy["mixture"])
-        derived["cost_ratio_at_equal_accuracy"] = (
-            None if equal is None or mixture.macs is None else equal / mixture.macs
-        )
-        return derived

@@ -8,11 +8,13 @@ import platform
 import statistics
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from moist.evaluation import gap_recovered, interpolate_macs_at_accuracy
 from moist.recipes.measure import Measured
 from moist.recipes.workspace import Workspace
 
@@ -50,7 +52,6 @@ def result_document(
         _merge([s.entry(test_target) for run in runs for s in run.frontier if s.extra["name"] == single])
         for single in frontier_names
     ]
-    derived = _merge_derived([run.derived for run in runs])
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "name": name,
@@ -70,23 +71,53 @@ def result_document(
         "seconds": round(seconds, 1),
         "systems": systems,
         "frontier": sorted(frontier, key=lambda entry: entry["active_macs"]),
-        "derived": derived,
+        "derived": {},
         "published": {},
     }
-    document["notes"] = _notes(space)
+    document["derived"] = _derived(document, runs)
+    document["notes"] = _notes(space, document)
     document["verdict"] = verdict(document)
     return document
 
 
-def _notes(space: Workspace) -> list[str]:
+def _notes(space: Workspace, document: Mapping[str, Any]) -> list[str]:
+    """Say what a reader must know before believing the numbers."""
     notes = []
     if space.splits.train.target is None:
         notes.append("The training data carry no labels: the students learned from the teacher alone.")
     if space.splits.test is None or space.splits.test.target is None:
         notes.append("The test data carry no labels: accuracy, calibration and the comparisons cannot be given.")
     if space.teacher.get("macs") is None:
-        notes.append("The teacher's multiply-accumulates cannot be counted (it is not a neural network of torch).")
-    return notes
+        notes.append("The teacher's multiply-accumulates cannot be counted (it is not made of matrix products).")
+    return [*notes, *_doubts(document["systems"], document["frontier"])]
+
+
+def _doubts(systems: Mapping[str, Any], frontier: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Point at controls that may be weaker than they should be, and at a teacher that is no teacher."""
+    doubts = []
+    mixture, student, teacher = systems["mixture"], systems.get("student_same_cost"), systems["teacher"]
+    if student is not None and student["train_macs"] < 0.97 * mixture["train_macs"]:
+        share = student["train_macs"] / mixture["train_macs"]
+        doubts.append(
+            f"The single student of the same cost had {share:.0%} of the mixture's training compute: "
+            "controls.max_epochs ended it."
+        )
+    for smaller, larger in pairwise(frontier):
+        if "accuracy" in smaller and _mean(larger) < _mean(smaller) - 0.01:
+            doubts.append(
+                f"Single student {larger['name']} is worse than the smaller {smaller['name']} "
+                f"({_mean(larger):.1%} against {_mean(smaller):.1%}): it may be undertrained or overfitted."
+            )
+    if student is not None and "accuracy" in student and _mean(teacher) <= _mean(student):
+        doubts.append(
+            f"The teacher ({_mean(teacher):.1%}) is no better than its student: check that it reads the inputs as "
+            "it was trained to (mean, std, classes), or take the labels alone."
+        )
+    return doubts
+
+
+def _mean(entry: Mapping[str, Any]) -> float:
+    return float(entry["accuracy"]["mean"])
 
 
 def machine() -> dict[str, Any]:
@@ -128,59 +159,73 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": statistics.fmean(values), "std": std, "values": list(values)}
 
 
-def _merge_derived(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means of the numbers over seeds (None where a seed has none); lists as they are."""
-    derived: dict[str, Any] = {}
-    for name in runs[0]:
-        values = [run.get(name) for run in runs]
-        numbers = [value for value in values if isinstance(value, (int, float))]
-        if len(numbers) == len(values):
-            derived[name] = statistics.fmean(numbers)
-        else:
-            derived[name] = values[0] if len(values) == 1 else values
+def _derived(document: Mapping[str, Any], runs: Sequence[Measured]) -> dict[str, Any]:
+    """Compare the systems' means: the share of the gap recovered, and the cost of equal accuracy."""
+    systems = document["systems"]
+    mixture, student = systems["mixture"], systems.get("student_same_cost")
+    derived: dict[str, Any] = {
+        "dead_specialists": sum(len(run.routing["dead"]) for run in runs),
+        "max_over_mean_load": statistics.fmean(run.routing["max_over_mean_load"] for run in runs),
+    }
+    if student is None or "accuracy" not in mixture:
+        return derived
+    points = [(single["active_macs"], _mean(single)) for single in document["frontier"]]
+    equal = interpolate_macs_at_accuracy(points, _mean(mixture))
+    derived["gap_recovered"] = gap_recovered(_mean(mixture), _mean(student), _mean(systems["teacher"]))
+    derived["cost_ratio_at_equal_accuracy"] = None if equal is None else equal / mixture["active_macs"]
     return derived
 
 
 def verdict(document: Mapping[str, Any]) -> str:
-    """Say in a sentence whether the mixture beats the single student of its cost, whichever way it went."""
-    systems, derived = document["systems"], document["derived"]
+    """Say in a sentence whether the mixture beats the best single student of its cost, whichever way it went."""
+    systems = document["systems"]
     mixture, student = systems["mixture"], systems.get("student_same_cost")
     if "accuracy" not in mixture:
         return "No verdict: the test data carry no labels, so no accuracy can be given."
-    ours = mixture["accuracy"]
     if student is None:
-        return f"The mixture reaches {ours['mean']:.1%}; without controls there is nothing to compare it with."
-    theirs = student["accuracy"]
-    gain = 100 * (ours["mean"] - theirs["mean"])
-    noise = 100 * max(ours["std"], theirs["std"])
-    cost = f"{_short(mixture['active_macs'])} MACs per input, {ours['mean']:.1%} against {theirs['mean']:.1%}"
-    if len(ours["values"]) == 1:
-        noise = 100 * (ours["mean"] * (1 - ours["mean"]) / max(document["data"]["test"], 1)) ** 0.5
+        return f"The mixture reaches {_mean(mixture):.1%}; without a single student of its cost there is no verdict."
+    best = max((student, *_singles_within(document, student["active_macs"])), key=_mean)
+    which = "the single student of the same cost" if best is student else "a single student of no higher cost"
+    gain = 100 * (_mean(mixture) - _mean(best))
+    noise = 100 * _noise(mixture, best, document["data"]["test"])
+    cost = f"{_short(mixture['active_macs'])} MACs per input, {_mean(mixture):.1%} against {_mean(best):.1%}"
+    if gain < -noise:
+        return f"A single student is better here: {-gain:.1f} points above the mixture, at no higher cost ({cost})."
     if gain > noise:
-        text = f"The mixture wins: {gain:.1f} points above the single student of the same cost ({cost})."
-        ratio = derived.get("cost_ratio_at_equal_accuracy")
+        text = f"The mixture wins: {gain:.1f} points above {which} ({cost})."
+        ratio = document["derived"].get("cost_ratio_at_equal_accuracy")
         if isinstance(ratio, float) and ratio > 1:
             text += f" A single student needs {ratio:.1f} times the MACs for the same accuracy."
-        return text + _other_winners(systems)
-    if gain < -noise:
-        return f"The single student is better here: {-gain:.1f} points above the mixture at the same cost ({cost})."
-    return (
-        f"No clear difference: the mixture is {gain:+.1f} points from the single student of the same cost ({cost}), "
-        f"within the noise of {noise:.1f}." + _other_winners(systems)
-    )
+    else:
+        text = f"No clear difference: the mixture is {gain:+.1f} points from {which} ({cost}), noise {noise:.1f}."
+    return text + _other_winners(systems)
+
+
+def _singles_within(document: Mapping[str, Any], macs: float) -> list[Mapping[str, Any]]:
+    return [entry for entry in document["frontier"] if entry["active_macs"] <= macs]
+
+
+def _noise(ours: Mapping[str, Any], theirs: Mapping[str, Any], num_test: int) -> float:
+    """Standard error of the difference: over seeds, or from the size of the test part where there is one seed."""
+    a, b = ours["accuracy"], theirs["accuracy"]
+    if min(len(a["values"]), len(b["values"])) > 1:
+        return float((a["std"] ** 2 / len(a["values"]) + b["std"] ** 2 / len(b["values"])) ** 0.5)
+    return float(sum(x["mean"] * (1 - x["mean"]) / max(num_test, 1) for x in (a, b)) ** 0.5)
 
 
 def _other_winners(systems: Mapping[str, Any]) -> str:
-    """Name the rivals of no higher cost that beat the mixture all the same."""
+    """Name the other rivals of no higher cost (within 2%) that beat the mixture all the same."""
     mixture = systems["mixture"]
     names = {"cascade": "a confidence cascade", "mixture_class_domains": "the plain class-domain mixture"}
     names["mixture_random_partition"] = "a mixture of random domains"
     better = [
-        f"{words} ({systems[name]['accuracy']['mean']:.1%})"
+        f"{words} ({_mean(systems[name]):.1%} at {_short(systems[name]['active_macs'])} MACs)"
         for name, words in names.items()
-        if name in systems and systems[name]["accuracy"]["mean"] > mixture["accuracy"]["mean"]
+        if name in systems
+        and systems[name]["active_macs"] <= 1.02 * mixture["active_macs"]
+        and _mean(systems[name]) > _mean(mixture)
     ]
-    return f" But at about that cost it is beaten by {' and by '.join(better)}." if better else ""
+    return f" But {' and '.join(better)} {'are' if len(better) > 1 else 'is'} better still." if better else ""
 
 
 TITLES = {

@@ -20,7 +20,7 @@ from moist.mixture import (
     build_gate,
     build_mixture,
     pool_features,
-    start_gate_from_clusters,
+    start_gate_from_centres,
 )
 from moist.partition import ConfusionPartitioner, EmbeddingPartitioner, RandomPartitioner
 from moist.progress import Advance
@@ -70,7 +70,7 @@ def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, A
         task = DistillTask(student, space.signals(), space.settings.loss)
         history = _fit(space, task, payload, folder, advance, stop=shared_epochs, checkpoint="shared.pt")
         mixture = new_mixture(space, settings, student)
-        start_gate_from_clusters(mixture.gate, _pooled_features(space, mixture.trunk), payload["seed"])
+        start_gate_from_centres(mixture.gate, *_clusters(space, mixture.trunk, settings.num_domains, payload["seed"]))
     _compile(space, mixture.trunk, *([] if settings.active else [mixture.specialists]))
     joint = JointTask(mixture, space.signals(), space.settings.loss, space.settings.joint, settings.active)
     history = history + _fit(space, joint, payload, folder, advance, start=shared_epochs)
@@ -78,12 +78,18 @@ def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, A
     return _finish(space, mixture.deploy(), history, folder, _mixture_outputs)
 
 
-@torch.inference_mode()
-def _pooled_features(space: Workspace, trunk: nn.Module, limit: int = 4096) -> Tensor:
+@torch.no_grad()
+def _clusters(
+    space: Workspace, trunk: nn.Module, num_domains: int, seed: int, limit: int = 4096
+) -> tuple[Tensor, float]:
+    """Return K centres (K, D) of the trunk's pooled features, and their variance per dimension around them."""
     trunk.eval()
     parts = [trunk(space.transform.to_tensor(rows)) for rows in torch.split(space.inputs("train", limit), 512)]
     trunk.train()
-    return torch.cat([pool_features(part) for part in parts]).float()
+    features_ND = torch.cat([pool_features(part) for part in parts]).float()
+    domains = torch.from_numpy(EmbeddingPartitioner(num_domains, seed).partition(features_ND.numpy()).assignment)
+    centres_KD = torch.stack([features_ND[domains == domain].mean(dim=0) for domain in range(num_domains)])
+    return centres_KD, float((features_ND - centres_KD[domains]).square().mean())
 
 
 def _compile(space: Workspace, *modules: nn.Module) -> None:

@@ -20,6 +20,7 @@ from moist.data import (
     fit_transform,
     load_dataset,
 )
+from moist.progress import say
 from moist.recipes.settings import DistillSettings
 from moist.storage import content_key, default_cache_dir, read_json, write_json
 from moist.teachers import CachedTeacher, Teacher, cache_teacher, load_teacher, open_signal_cache
@@ -123,7 +124,23 @@ def prepare(settings: DistillSettings, *, quiet: bool = False) -> tuple[Path, Wo
             "macs": teacher.macs(splits.train.inputs[:1]),
         }
         write_json(folder / "workspace.json", {"signals": paths, "teacher": known})
-    return folder, open_workspace(folder, settings, splits, transform)
+    workspace = open_workspace(folder, settings, splits, transform)
+    _warn_of_chance(workspace)
+    return folder, workspace
+
+
+def _warn_of_chance(workspace: Workspace) -> None:
+    """Tell at once of a teacher that does no better than always naming the most frequent class."""
+    target = workspace.splits.validation.target
+    if target is None or not len(target):
+        return
+    right = float((workspace.teacher_logits("validation").argmax(axis=1) == target).mean())
+    chance = float(np.bincount(target).max() / len(target))
+    if right <= chance:
+        say(
+            f"Warning: the teacher is right on {right:.1%} of the validation part, and the most frequent class alone "
+            f"is {chance:.1%} of it; check teacher.mean, teacher.std and teacher.classes"
+        )
 
 
 def _key(workspace: Workspace) -> str:
