@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from moist.storage import content_key, default_cache_dir, file_sha256, read_json, write_atomic, write_json
+from moist.storage import content_key, default_cache_dir, file_sha256, only_one, read_json, write_atomic, write_json
 from moist.types import UserError
 
 
@@ -89,3 +89,30 @@ def test_the_cache_may_be_moved(tmp_path, monkeypatch):
     assert default_cache_dir() == tmp_path
     monkeypatch.setenv("MOIST_CACHE", "")
     assert default_cache_dir().parts[-2:] == (".cache", "moist")
+
+
+def fail_in(folder, *names):
+    def work():
+        with only_one(folder):
+            for name in names:
+                (folder / name).write_text("work")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        work()
+
+
+def test_a_folder_that_an_error_left_empty_goes_with_its_lock(tmp_path):
+    fail_in(tmp_path / "new")
+    fail_in(tmp_path / "used", "work.txt")
+    (tmp_path / "old").mkdir()
+    fail_in(tmp_path / "old")
+    assert sorted(names_in(tmp_path)) == ["old", "used"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
+def test_who_is_refused_a_folder_leaves_it_alone(tmp_path):
+    with only_one(tmp_path / "run"):
+        with pytest.raises(UserError, match="only one process"), only_one(tmp_path / "run"):
+            pass
+        assert (tmp_path / "run").is_dir()

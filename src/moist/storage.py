@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,33 @@ def file_sha256(path: Path) -> str:
 def only_one(folder: Path) -> Iterator[None]:
     """Hold ``folder`` for this process alone, so that two runs never write the same checkpoints.
 
-    The lock goes with the process, however it ends.
+    The lock goes with the process, however it ends. A folder that was made for it goes too, where an error left nothing
+    in it.
 
     Raises:
         UserError: another process holds the folder.
     """
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder):
+        try:
+            yield
+        except BaseException:
+            # Still under the lock: a folder that another process holds is not ours to remove.
+            if new:
+                _remove_if_unused(folder)
+            raise
+
+
+def _remove_if_unused(folder: Path) -> None:
+    with suppress(OSError):
+        if all(path.name == ".lock" for path in folder.iterdir()):
+            (folder / ".lock").unlink(missing_ok=True)
+            folder.rmdir()
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
     if sys.platform == "win32":  # it has no such lock
         yield
         return

@@ -183,6 +183,72 @@ def test_texts_from_every_format_are_the_same(load, tmp_path):
     assert sorted(texts) == sorted(row["query"] for row in rows)
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_the_kind_of_a_table_of_numbers_is_told_by_its_columns(load, tmp_path, suffix):
+    rows = [{"x": i, "y": "?" if i % 7 == 0 else str(i / 2), "label": "ab"[i % 2]} for i in range(40)]
+    path = tmp_path / f"t.{suffix}"
+    if suffix == "csv":
+        csv(path, "x,y,label", [",".join(map(str, row.values())) for row in rows])
+    elif suffix == "jsonl":
+        path.write_text("\n".join(json.dumps(row) for row in rows))
+    else:
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+    told, given = load(path=str(path)), load(path=str(path), kind="tabular")
+    assert told.train.kind == "tabular"
+    assert told.train.fingerprint == given.train.fingerprint
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_the_kind_of_a_table_of_long_texts_is_told_by_its_columns(load, tmp_path, suffix):
+    rows = [{"id": i, "query": f"where is card {i}", "label": f"0{i % 2}"} for i in range(40)]
+    path = tmp_path / f"t.{suffix}"
+    if suffix == "csv":
+        csv(path, "id,query,label", [",".join(map(str, row.values())) for row in rows])
+    elif suffix == "jsonl":
+        path.write_text("\n".join(json.dumps(row) for row in rows))
+    else:
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+    told, given = load(path=str(path)), load(path=str(path), kind="text", input_column="query")
+    assert told.train.kind == "text"
+    assert told.train.schema.column == "query"
+    assert told.train.classes == ("00", "01")
+    assert told.train.fingerprint == given.train.fingerprint
+
+
+def test_the_test_part_elsewhere_is_of_the_kind_that_was_told(load, tmp_path):
+    train = csv(tmp_path / "a.csv", "id,query,label", [f"{i},where is card {i},{i % 2}" for i in range(40)])
+    test = csv(tmp_path / "b.csv", "id,query,label", ["0,7,0", "1,12,1"])
+    assert load(path=train, test_path=test).test.inputs.tolist() == ["7", "12"]
+
+
+def test_an_input_column_says_that_a_table_holds_texts(load, tmp_path):
+    path = csv(tmp_path / "t.csv", "price,word,label", [f"{i},word{i},{i % 2}" for i in range(40)])
+    assert load(path=path, input_column="word").train.kind == "text"
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("x,city", "{i},Rome"),  # categories
+        ("city", "New York City"),  # of several words, but always the same
+        ("name", "Anna{i}"),  # always different, but no text
+        ("price,review", "{i},a good one and {i}"),  # would the price be missed?
+        ("title,review", "a new one {i},a good one and {i}"),  # which of them?
+    ],
+)
+def test_a_kind_that_the_columns_leave_open_must_be_given(load, tmp_path, header, row):
+    path = csv(tmp_path / "t.csv", f"{header},label", [f"{row.format(i=i)},{i % 2}" for i in range(40)])
+    with pytest.raises(UserError, match=rf"kind of a table must be given.*\[{header.replace(',', ', ')}, label\]"):
+        load(path=path)
+
+
+def test_where_no_label_is_found_the_remedy_names_that_too(load, tmp_path):
+    path = csv(tmp_path / "t.csv", "x,outcome", [f"{i},{'yes' if i % 2 else 'no'}" for i in range(40)])
+    with pytest.raises(UserError, match=r"data.kind to text or tabular, and data.label_column if"):
+        load(path=path)
+    assert load(path=path, label_column="outcome").train.kind == "tabular"
+
+
 def test_missing_texts_are_named_or_skipped(load, tmp_path, capsys):
     rows = [{"text": None if i == 4 else f"t{i}", "label": i % 2} for i in range(20)]
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
@@ -218,6 +284,7 @@ def test_data_without_labels_say_so(tmp_path, capsys):
 
 def test_user_errors_name_the_rule_and_the_remedy(load, tmp_path, digit_images, png):
     one = csv(tmp_path / "one.csv", "x,label", [f"{i},a" for i in range(20)])
+    mixed = csv(tmp_path / "mixed.csv", "x,city,label", [f"{i},Rome,{i % 2}" for i in range(20)])
     empty = csv(tmp_path / "empty.csv", "x,label", [])
     gaps = csv(tmp_path / "gaps.csv", "x,label", ["1,a", "2,", "3,b"])
     (tmp_path / "split").mkdir()
@@ -229,7 +296,7 @@ def test_user_errors_name_the_rule_and_the_remedy(load, tmp_path, digit_images, 
     for settings, message in [
         ({"path": str(tmp_path / "none.csv")}, "nothing at.*none.csv"),
         ({"path": str(tmp_path / "nothing")}, "must hold train.parquet"),
-        ({"path": one}, r"kind .* must be given.*columns \[x, label\].*text or tabular"),
+        ({"path": mixed}, r"kind .* must be given.*columns \[x, city, label\].*text or tabular$"),
         ({"path": one, "kind": "tabular"}, "at least two classes.*only 'a'"),
         ({"path": one, "kind": "vision"}, "must hold encoded images"),
         ({"path": one, "kind": "tabular", "input_column": "x"}, "input_column is for texts and images"),

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from moist.data import Column, ImageSchema, TableSchema, TextSchema, schema_from_dict
-from moist.data.schema import fit_table_schema
+from moist.data.schema import fit_table_schema, missing_column
 from moist.types import UserError
 
 TABLE = pa.table(
@@ -55,6 +55,13 @@ def test_every_schema_survives_json():
 def test_a_missing_column_names_the_nearest_and_lists_all():
     with pytest.raises(UserError, match=r"new rows must have a column 'age'.*Did you mean 'agee'.*Columns: agee, b"):
         TableSchema((Column("age", "numeric"),)).encode_frame({"agee": [1], "b": [2]}, "new rows")
+
+
+def test_of_many_columns_the_first_are_listed():
+    many = [f"pixel{i}" for i in range(40)]
+    message = str(missing_column("zzz", many, "t"))
+    assert message.endswith("Columns: pixel0, pixel1, pixel2, " + ", ".join(many[3:12]) + " and 28 more.")
+    assert "Known" not in message
 
 
 @pytest.mark.parametrize(

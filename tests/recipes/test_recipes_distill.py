@@ -176,13 +176,13 @@ def test_texts(tmp_path: Path) -> None:
 
 
 def test_without_labels_the_students_learn_from_the_teacher_and_no_accuracy_is_given(
-    table_csv: Path, tmp_path: Path
+    table_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [line.rsplit(",", 1)[0] for line in table_csv.read_text().splitlines()]
     unlabelled = tmp_path / "unlabelled.csv"
     unlabelled.write_text("\n".join(rows))
     (tmp_path / "thresholds.py").write_text(FITTED_TEACHER)
-    sys.path.insert(0, str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
     settings = load_config(
         DistillSettings,
         {
@@ -207,16 +207,18 @@ import numpy as np
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.datasets import load_breast_cancer
 
+def radius_alone(X):
+    return np.where(np.arange(7) == 0, np.asarray(X, dtype=np.float64), 0.0)
+
 class ByRadius(DecisionTreeClassifier):
     '''Fitted elsewhere, on the radius alone.'''
     def predict_proba(self, X):
-        return super().predict_proba(np.nan_to_num(np.asarray(X, dtype=np.float64)[:, :1]))
+        return super().predict_proba(radius_alone(X))
 
 def fitted():
     data = load_breast_cancer()
-    model = ByRadius(max_depth=3, random_state=0).fit(data.data[:, :1], np.where(data.target, "benign", "malignant"))
-    model.n_features_in_ = 7
-    return model
+    names = np.where(data.target, "benign", "malignant")
+    return ByRadius(max_depth=3, random_state=0).fit(radius_alone(data.data[:, :7]), names)
 """
 
 
@@ -257,7 +259,7 @@ def test_two_runs_may_not_share_a_folder(digits: Digits, tmp_path: Path) -> None
         ({"mixture": {"num_domains": 3000}}, "num_domains must leave at least 2 training examples"),
         (
             {"mixture": {"method": "class-domains", "num_domains": 11}, "controls": {"enabled": False}},
-            "num_domains at most the number of classes, got num_domains=11",
+            "num_domains at most the number of classes that have examples, got num_domains=11",
         ),
         ({"mixture": {"trunk_stages": 9}}, "trunk_stages must leave at least one"),
         ({"mixture": {"router": {"reads": "trunk"}}}, "needs a shared trunk"),
@@ -270,6 +272,13 @@ def test_errors_give_rule_value_and_remedy(
 ) -> None:
     with pytest.raises(UserError, match=message):
         distill(digits(**changes), tmp_path / "run", quiet=True)
+
+
+def test_wrong_data_leave_no_folder_behind(digits: Digits, tmp_path: Path) -> None:
+    settings = digits(data={"path": str(tmp_path / "nothing.csv"), "kind": "tabular"})
+    with pytest.raises(UserError, match="nothing at"):
+        distill(settings, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_unknown_key_names_the_nearest(digits: Digits) -> None:

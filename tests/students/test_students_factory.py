@@ -38,9 +38,9 @@ def test_a_factory_gets_its_settings_and_the_number_of_classes():
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("own_models", {}, "must read module:function, got 'own_models'"),
-        ("no_such_models:net", {}, "no module 'no_such_models' to import; install it or add its folder"),
-        ("own_models:nets", {}, "has no function 'nets'"),
+        ("own_models", {}, "student.factory must read module:name, got 'own_models'"),
+        ("no_such_models:net", {}, "student.factory must name a module that can be imported, got 'no_such_models:net'"),
+        ("own_models:nets", {}, "in module own_models, got 'nets'. Did you mean 'net'"),
         ("own_models:net", {}, "missing a required argument: 'hidden'"),
         ("own_models:net", {"hidden": 5, "depth": 1}, r"takes \(hidden, num_classes\), got .*'depth'"),
         ("own_models:number", {}, "must return a torch.nn.Module, got int"),
@@ -50,6 +50,14 @@ def test_a_factory_gets_its_settings_and_the_number_of_classes():
 def test_a_factory_that_cannot_serve_is_refused(name, values, message):
     with pytest.raises(UserError, match=message):
         create_student(settings(name, **values), TABLE, 3)
+
+
+def test_a_factory_in_the_working_folder_is_found(tmp_path, monkeypatch):
+    # A console script has no entry for the working folder on its path.
+    (tmp_path / "own_small_models.py").write_text("from torch import nn\n\ndef net():\n    return nn.Linear(6, 4)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    assert create_student(settings("own_small_models:net"), TABLE, 4)(torch.zeros(2, 6)).shape == (2, 4)
 
 
 def test_a_model_that_cannot_read_the_inputs_is_refused():

@@ -106,6 +106,17 @@ def test_a_fitted_estimator_is_used_as_it_is_and_matched_by_name(turned: bool, d
     assert teacher.signal(np.concatenate([bright, two])).logits.argmax(dim=1).tolist() == [7, 2]
 
 
+def test_a_fitted_estimator_needs_no_labels(digits: DataSplits) -> None:
+    unlabelled = DataSplits(*(replace(part, target=None) for part in (digits.train, digits.validation, digits.test)))
+    teacher = load(unlabelled, factory=f"{HERE}:fitted_bayes")
+    assert teacher.classes == digits.train.classes
+    bright = np.full((1, 8, 8, 1), 255, dtype=np.uint8)
+    assert teacher.signal(bright).logits.argmax(dim=1).tolist() == [7]
+    # Where the data do not name the classes either, its own names stand.
+    nameless = replace(unlabelled, train=replace(unlabelled.train, classes=()))
+    assert load(nameless, factory=f"{HERE}:fitted_bayes").classes == tuple(fitted_bayes().classes_)
+
+
 def test_the_fit_waits_and_is_repeatable(digits: DataSplits, capsys: pytest.CaptureFixture[str]) -> None:
     first = load_teacher(TeacherSettings(kind="sklearn", **MLP), digits)
     assert "Fitting" not in capsys.readouterr().err

@@ -12,6 +12,11 @@ from moist.types import Batch, UserError
 VARIED = AugmentSettings(crop=2, flip=True, cutout=3)
 
 
+def below_top(logits: torch.Tensor) -> torch.Tensor:
+    """Logits less the largest of their row, as caches keep them."""
+    return logits - logits.amax(dim=1, keepdim=True)
+
+
 def test_cached_and_live_signals_agree_and_are_of_the_student_s_own_view(
     pixel_teacher: PixelTeacher, digits: DataSplits, tmp_path: Path
 ) -> None:
@@ -26,7 +31,7 @@ def test_cached_and_live_signals_agree_and_are_of_the_student_s_own_view(
     for epoch in range(2):
         for batch in loader.epoch(epoch):
             one, other = live(batch), cached(batch)
-            torch.testing.assert_close(other.logits, one.logits, rtol=2**-10, atol=0)
+            torch.testing.assert_close(below_top(other.logits), below_top(one.logits), rtol=2**-10, atol=0)
             # This teacher's embedding is the picture that it saw; the student's input is made from the same pixels.
             assert torch.equal(other.embedding, one.embedding)
             pixels = one.embedding.view(-1, 8, 8, 1).to(torch.uint8)
@@ -45,7 +50,9 @@ def test_top_k_signals_rank_the_same(pixel_teacher: PixelTeacher, digits: DataSp
     index = torch.arange(len(data))
     batch = Batch(index, torch.zeros_like(index), index, None)
     live, cached = OnlineTeacher(pixel_teacher, data)(batch), CachedTeacher(cache)(batch)
-    torch.testing.assert_close(cached.logits.max(dim=1).values, live.logits.max(dim=1).values, rtol=2**-10, atol=0)
+    torch.testing.assert_close(
+        below_top(cached.logits).topk(2).values, below_top(live.logits).topk(2).values, rtol=2**-10, atol=0
+    )
     assert cached.embedding is None
     assert cached.logits.shape == live.logits.shape
 
@@ -61,7 +68,7 @@ def test_signals_of_tables_and_texts(table: DataSplits, texts: DataSplits, tmp_p
             iter(Loader(splits.train, fit_transform(splits.train, TransformSettings()), batch_size=8, seed=0).plain())
         )
         live = OnlineTeacher(teacher, splits.train)(batch)
-        torch.testing.assert_close(CachedTeacher(cache)(batch).logits, live.logits, rtol=2**-10, atol=1e-6)
+        torch.testing.assert_close(CachedTeacher(cache)(batch).logits, below_top(live.logits), rtol=2**-10, atol=1e-6)
 
 
 def test_a_view_without_augmentation_is_an_error(pixel_teacher: PixelTeacher, digits: DataSplits) -> None:
@@ -80,5 +87,5 @@ def test_a_real_network_s_signals_agree(
     index = torch.randperm(96, generator=torch.Generator().manual_seed(0))[:40]
     batch = Batch(index, 1 + index % 2, index, None)
     live, cached = OnlineTeacher(teacher, data, varied)(batch), CachedTeacher(cache)(batch)
-    torch.testing.assert_close(cached.logits, live.logits, rtol=1e-3, atol=2e-3)
+    torch.testing.assert_close(cached.logits, below_top(live.logits), rtol=1e-3, atol=2e-3)
     torch.testing.assert_close(cached.embedding, live.embedding, rtol=1e-3, atol=2e-3)

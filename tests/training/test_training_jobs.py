@@ -1,6 +1,7 @@
 """Jobs in real processes: order, results kept, death survived, errors passed on."""
 
 import json
+import multiprocessing
 import os
 import signal
 import threading
@@ -141,6 +142,18 @@ def test_a_folder_that_cannot_be_made_is_an_error_and_no_death(tmp_path, log):
 def test_a_process_that_ends_by_itself_is_not_tried_again(tmp_path):
     with pytest.raises(JobFailed, match=r"ended without a result \(exit code 3\)"):
         run(Job("leaving", "job_functions:leave", {"code": 3}, tmp_path / "leaving"))
+
+
+@pytest.mark.parametrize("error", [EOFError("unexpected EOF"), ConnectionResetError("reset by peer")])
+def test_a_process_that_cannot_be_started_is_told_of(tmp_path, log, monkeypatch, error):
+    def start(process):
+        raise error
+
+    process_class = multiprocessing.get_context("forkserver").Process
+    monkeypatch.setattr(process_class, "start", start)
+    with pytest.raises(JobFailed, match=rf"'job' could not be started.*{error}.*lower jobs\.workers") as caught:
+        run(recording(tmp_path, log, "job"))
+    assert caught.value.__cause__ is error
 
 
 def test_workers_keep_to_their_threads(tmp_path):

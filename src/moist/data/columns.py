@@ -1,18 +1,55 @@
-"""Which column holds the input and which the label."""
+"""Which column holds the input and which the label, and what kind of table it is."""
 
 from __future__ import annotations
 
+import statistics
+from itertools import islice
+
 import pyarrow as pa
 
-from moist.data.schema import missing_column
-from moist.data.tables import class_names, hub_features
+from moist.data.schema import holds_strings, listed_columns, missing_column, reads_as_numbers
+from moist.data.settings import DataSettings
+from moist.data.tables import Rows, class_names, hub_features
 from moist.types import UserError
 
-__all__ = ["image_column", "label_column", "text_column"]
+__all__ = ["image_column", "label_column", "text_column", "with_kind"]
 
 LABEL_NAMES = ("label", "labels", "target", "class")
 IMAGE_NAMES = ("image", "img")
 TEXT_NAMES = ("text", "sentence")
+# A number so called beside a text is not an input that would be missed.
+ROW_NAMES = ("id", "idx", "index", "row", "", "unnamed: 0", "__index_level_0__")
+LONG_TEXT_WORDS = 3
+SAMPLE = 1000
+
+
+def with_kind(settings: DataSettings, rows: Rows) -> DataSettings:
+    """Return ``settings`` with the kind that the columns tell, and for texts their column.
+
+    A column of images makes images, numbers alone make a table, and a single column of long texts, with nothing beside
+    it but the label and row numbers, makes texts.
+
+    Raises:
+        UserError: the columns could be read in more than one way, or a named one is missing.
+    """
+    if image_column(rows.schema, settings.input_column, rows.origin) is not None:
+        return settings.model_copy(update={"kind": "vision"})
+    if settings.input_column is not None:
+        return settings.model_copy(update={"kind": "text"})
+    label = label_column(rows.schema, settings.label_column, rows.origin)
+    inputs = [name for name in rows.schema.names if name != label and name not in settings.drop_columns]
+    words = [name for name in inputs if _holds_words(rows, name)]
+    if not words:
+        return settings.model_copy(update={"kind": "tabular"})
+    others = [name for name in inputs if name not in words and name.lower() not in ROW_NAMES]
+    if len(words) > 1 or others or not _holds_long_texts(rows, words[0]):
+        classes = "" if label else ", and data.label_column if a column holds the classes"
+        raise UserError(
+            "the kind of a table must be given unless it has images, numbers alone, or one column of long texts alone; "
+            f"{rows.origin} has the columns [{listed_columns(rows.schema.names)}]; set data.kind to text or tabular"
+            f"{classes}"
+        )
+    return settings.model_copy(update={"kind": "text", "input_column": words[0]})
 
 
 def label_column(schema: pa.Schema, named: str | None, origin: str) -> str | None:
@@ -60,7 +97,7 @@ def text_column(schema: pa.Schema, named: str | None, label: str | None, origin:
     Raises:
         UserError: the named column is missing or holds no strings, or none can be told from the others.
     """
-    texts: list[str] = [f.name for f in schema if f.name != label and _holds_text(f.type)]
+    texts: list[str] = [f.name for f in schema if f.name != label and holds_strings(f.type)]
     if named is not None:
         if named not in schema.names:
             raise missing_column(named, schema.names, origin)
@@ -76,8 +113,8 @@ def text_column(schema: pa.Schema, named: str | None, label: str | None, origin:
     if len(texts) == 1:
         return texts[0]
     raise UserError(
-        f"one column must hold the texts, {origin} has the string columns [{', '.join(texts)}] among "
-        f"[{', '.join(schema.names)}]; name one as input_column"
+        f"one column must hold the texts, {origin} has the string columns [{listed_columns(texts)}] among "
+        f"[{listed_columns(schema.names)}]; name one as input_column"
     )
 
 
@@ -93,7 +130,12 @@ def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _holds_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+def _holds_words(rows: Rows, column: str) -> bool:
+    return holds_strings(rows.schema.field(column).type) and not all(map(reads_as_numbers, rows.scan(column)))
+
+
+def _holds_long_texts(rows: Rows, column: str) -> bool:
+    """Tell texts from names and categories: they have several words, and seldom repeat."""
+    texts = list(islice((text for piece in rows.scan(column) for text in piece[:SAMPLE].to_pylist() if text), SAMPLE))
+    several = len(texts) > 0 and statistics.median(len(text.split()) for text in texts) >= LONG_TEXT_WORDS
+    return several and len(set(texts)) > len(texts) / 2

@@ -20,12 +20,16 @@ __all__ = [
     "TableSchema",
     "TextSchema",
     "fit_table_schema",
+    "holds_strings",
+    "listed_columns",
     "missing_column",
+    "reads_as_numbers",
     "schema_from_dict",
 ]
 
 MISSING = ("", "?", "na", "n/a", "nan", "null")
 FEW_CATEGORIES = 100
+COLUMNS_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -113,10 +117,18 @@ def schema_from_dict(values: Mapping[str, Any]) -> Schema:
 
 
 def missing_column(name: str, columns: Sequence[str], origin: str) -> UserError:
-    """Return the error for a column that is not there; it names the nearest one and lists all."""
+    """Return the error for a column that is not there; it names the nearest one and lists the first."""
     hint = nearest(name, columns) if columns else ""
-    listed = "" if hint.startswith("Known") else f" Columns: {', '.join(columns)}."
-    return UserError(f"{origin} must have a column {name!r}, which it lacks. {hint}{listed}")
+    close = "" if hint.startswith("Known") else f"{hint} "
+    return UserError(
+        f"{origin} must have a column {name!r}, which it lacks. {close}Columns: {listed_columns(columns) or 'none'}."
+    )
+
+
+def listed_columns(names: Sequence[str]) -> str:
+    """Return the names with commas between them, a long list cut short."""
+    more = f" and {len(names) - COLUMNS_SHOWN} more" if len(names) > COLUMNS_SHOWN else ""
+    return ", ".join(names[:COLUMNS_SHOWN]) + more
 
 
 def fit_table_schema(table: pa.Table, origin: str) -> TableSchema:
@@ -139,7 +151,7 @@ def _fit_column(name: str, values: pa.ChunkedArray, origin: str) -> Column:
         kind = values.type
     if pa.types.is_boolean(kind):
         return Column(name, "categorical", ("false", "true"))
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
+    if _is_numeric(kind):
         return Column(name, "numeric")
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise UserError(
@@ -156,6 +168,23 @@ def _fit_column(name: str, values: pa.ChunkedArray, origin: str) -> Column:
             f"values in {len(values)} rows; leave it out with drop_columns: [{name}], or say kind: text"
         )
     return Column(name, "categorical", tuple(categories))
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+    return any(test(kind) for test in tests)
+
+
+def reads_as_numbers(values: pa.Array | pa.ChunkedArray) -> bool:
+    """Tell whether a column holds numbers, or strings that all read as numbers where they are not missing."""
+    return _is_numeric(values.type) or (holds_strings(values.type) and _parse(_present(values)) is not None)
+
+
+def holds_strings(kind: pa.DataType) -> bool:
+    """Tell whether a column of this type holds strings."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:

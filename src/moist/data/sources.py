@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from moist.data.catalog import BUILT_IN, data_root, find_built_in
-from moist.data.columns import image_column, label_column, text_column
+from moist.data.columns import image_column, label_column, text_column, with_kind
 from moist.data.hub import load_from_hub
 from moist.data.idx import find_idx, read_idx
 from moist.data.image_folders import find_image_folders
 from moist.data.labels import RawLabels, without_hidden
 from moist.data.pictures import Pictures, array_pictures, file_pictures, row_pictures
-from moist.data.schema import TextSchema, missing_column
+from moist.data.schema import TextSchema, listed_columns, missing_column
 from moist.data.settings import DataSettings
 from moist.data.tables import Rows, class_names, find_lone_table, find_tables, open_table
 from moist.progress import say
@@ -66,10 +66,14 @@ def open_source(settings: DataSettings) -> Source:
         path = Path(settings.path).expanduser()
         source = _open_path(path, path.stem if path.is_file() else path.resolve().name, settings.kind, settings)
     else:
-        source = _open_tables(load_from_hub(str(settings.hub)), str(settings.hub), settings.kind, settings)
+        tables = load_from_hub(str(settings.hub))
+        settings = settings if settings.kind else with_kind(settings, tables["train"])
+        source = _open_tables(tables, str(settings.hub), str(settings.kind), settings)
     if settings.test_path is None:
         return source
     path = Path(settings.test_path).expanduser()
+    if source.text is not None:
+        settings = settings.model_copy(update={"input_column": source.text.column})
     apart = _open_path(path, source.name, source.kind, settings)
     test = apart.parts.get("test", apart.parts["train"])
     return Source(source.name, source.kind, {**source.parts, "test": test}, source.text)
@@ -115,6 +119,9 @@ def _open_path(path: Path, name: str, kind: str | None, settings: DataSettings) 
     if not files and not parts:
         files = find_lone_table(path)
     if files:
+        if kind is None:
+            settings = with_kind(settings, open_table(files["train"]))
+            kind = str(settings.kind)
         tables = {split: open_table(found, kind == "text") for split, found in files.items()}
         return _open_tables(tables, name, kind, settings)
     if not parts:
@@ -152,19 +159,15 @@ def _folder_parts(folder: Path) -> dict[str, Part]:
     return parts
 
 
-def _open_tables(tables: Mapping[str, Rows], name: str, kind: str | None, settings: DataSettings) -> Source:
+def _open_tables(tables: Mapping[str, Rows], name: str, kind: str, settings: DataSettings) -> Source:
     train = tables["train"]
     label = label_column(train.schema, settings.label_column, train.origin)
-    image = image_column(train.schema, settings.input_column, train.origin) if kind in (None, "vision") else None
-    if kind is None and image is None:
-        raise UserError(
-            f"the kind of a table without images must be given; {train.origin} has the columns "
-            f"[{', '.join(train.schema.names)}]; set data.kind to text or tabular"
-        )
+    image = image_column(train.schema, settings.input_column, train.origin) if kind == "vision" else None
     if kind == "vision" and image is None:
+        found = listed_columns([f"{field.name}: {field.type}" for field in train.schema])
         raise UserError(
-            f"one column must hold encoded images (bytes, or bytes and path); {train.origin} has "
-            f"[{', '.join(f'{f.name}: {f.type}' for f in train.schema)}]; name it as input_column, or correct kind"
+            f"one column must hold encoded images (bytes, or bytes and path); {train.origin} has [{found}]; "
+            "name it as input_column, or correct kind"
         )
     if image is not None:
         return Source(name, "vision", {split: _image_part(rows, image, label) for split, rows in tables.items()})

@@ -57,9 +57,13 @@ class RouterSettings(Settings):
     ``linear`` and ``mlp`` suit tables, flattened images and trunk features; ``cnn`` reads images, ``bag`` reads texts.
     """
 
-    kind: Literal["linear", "mlp", "cnn", "bag"] = "linear"
-    reads: Reads = "inputs"
-    width: int = Field(16, ge=1)
+    kind: Literal["linear", "mlp", "cnn", "bag"] = Field("linear", description="what the gate is made of")
+    reads: Reads = Field(
+        "inputs", description="what it reads: the inputs, or the features of the trunk (needs `mixture.trunk_stages`)"
+    )
+    width: int = Field(
+        16, ge=1, description="hidden units (mlp), channels (cnn) or embedding dimensions (bag); linear has none"
+    )
 
 
 class MixtureSettings(Settings):
@@ -70,8 +74,10 @@ class MixtureSettings(Settings):
     ``embedding-domains`` by k-means on its embeddings, ``random`` by chance, as a control.
     """
 
-    method: Literal["joint", "class-domains", "embedding-domains", "random"] = "joint"
-    num_domains: int = Field(8, ge=2)
+    method: Literal["joint", "class-domains", "embedding-domains", "random"] = Field(
+        "joint", description="train everything together, or cut the data into domains first, and by what"
+    )
+    num_domains: int = Field(8, ge=2, description="how many specialists; an input still runs `inference.top_k` of them")
     trunk_stages: int = Field(0, ge=0, description="first stages of the student that all specialists share")
     router: RouterSettings = RouterSettings()
     shared_start: float = Field(

@@ -20,21 +20,26 @@ __all__ = ["DeferSettings", "InferenceSettings", "MixtureOfSpecialists", "Predic
 
 
 class DeferSettings(Settings):
-    """Hand doubtful inputs on.
+    """Hand doubtful inputs on: those whose confidence lies under a threshold."""
 
-    ``fraction`` is the share of the validation part that may be handed on; the confidence threshold is calibrated to
-    it. The generalist's answer is averaged with the specialist's; the teacher's replaces it.
-    """
-
-    to: Literal["generalist", "teacher"] = "generalist"
-    fraction: float = Field(0.2, ge=0, le=1)
+    to: Literal["generalist", "teacher"] = Field(
+        "generalist",
+        description="who answers them: the generalist, averaged with the specialist, or the teacher instead of it",
+    )
+    fraction: float = Field(
+        0.2, ge=0, le=1, description="share of the validation part that is handed on; the threshold is calibrated to it"
+    )
 
 
 class InferenceSettings(Settings):
-    """How a trained mixture answers: one specialist per input, the ``top_k`` best, or (``all``) the soft mixture."""
+    """How a trained mixture answers."""
 
-    top_k: int | Literal["all"] = Field(1)
-    defer: DeferSettings | None = None
+    top_k: int | Literal["all"] = Field(
+        1, description="specialists that run on an input, weighted by the gate; `all` for the soft mixture"
+    )
+    defer: DeferSettings | None = Field(
+        None, description="whether doubtful inputs are handed on, see `inference.defer` below; none: never"
+    )
 
 
 class Specialists(Protocol):

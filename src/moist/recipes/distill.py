@@ -50,10 +50,11 @@ def distill(settings: DistillSettings, out: Path, *, quiet: bool = False) -> Map
 
 
 def _distill(settings: DistillSettings, out: Path, key: str, quiet: bool) -> Mapping[str, Any]:
-    dump_config(settings, out / "config.yaml")
     folder, space = prepare(settings, quiet=quiet)
     _check_size(space)
     plan = make_plan(space, folder, out, settings.seed)
+    # Only now, so that settings that cannot work leave no folder behind.
+    dump_config(settings, out / "config.yaml")
     done = run_jobs(plan.jobs, settings.jobs, quiet=quiet)
     _tell(quiet, "measuring")
     measured = finish_seed(space, plan, out)

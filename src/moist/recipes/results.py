@@ -198,7 +198,7 @@ def verdict(document: Mapping[str, Any]) -> str:
             text += f" A single student needs {ratio:.1f} times the MACs for the same accuracy."
     else:
         text = f"No clear difference: the mixture is {gain:+.1f} points from {which} ({cost}), noise {noise:.1f}."
-    return text + _other_winners(systems)
+    return text + _other_winners(systems, noise / 100)
 
 
 def _singles_within(document: Mapping[str, Any], macs: float) -> list[Mapping[str, Any]]:
@@ -213,8 +213,8 @@ def _noise(ours: Mapping[str, Any], theirs: Mapping[str, Any], num_test: int) ->
     return float(sum(x["mean"] * (1 - x["mean"]) / max(num_test, 1) for x in (a, b)) ** 0.5)
 
 
-def _other_winners(systems: Mapping[str, Any]) -> str:
-    """Name the other rivals of no higher cost (within 2%) that beat the mixture all the same."""
+def _other_winners(systems: Mapping[str, Any], noise: float) -> str:
+    """Name the other rivals of no higher cost (within 2%) that beat the mixture by more than the noise."""
     mixture = systems["mixture"]
     names = {"cascade": "a confidence cascade", "mixture_class_domains": "the plain class-domain mixture"}
     names["mixture_random_partition"] = "a mixture of random domains"
@@ -223,7 +223,7 @@ def _other_winners(systems: Mapping[str, Any]) -> str:
         for name, words in names.items()
         if name in systems
         and systems[name]["active_macs"] <= 1.02 * mixture["active_macs"]
-        and _mean(systems[name]) > _mean(mixture)
+        and _mean(systems[name]) > _mean(mixture) + noise
     ]
     return f" But {' and '.join(better)} {'are' if len(better) > 1 else 'is'} better still." if better else ""
 

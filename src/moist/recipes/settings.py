@@ -16,34 +16,43 @@ __all__ = ["ControlsSettings", "DistillSettings", "SignalSettings"]
 
 
 class SignalSettings(Settings):
-    """What is kept of the teacher: ``views`` augmented views of each example (0 where nothing is augmented)."""
+    """What is kept of the teacher, for each example and each view of it."""
 
-    views: int = Field(4, ge=0)
+    views: int = Field(
+        4, ge=0, description="augmented views of each training example; without `augment` there is the plain one alone"
+    )
     top_k: int | None = Field(None, ge=1, description="keep only the k largest logits and the rest's mass")
 
 
 class ControlsSettings(Settings):
-    """What the mixture is measured against. Every control gets the mixture's training compute or more.
+    """What the mixture is measured against. Every control gets the mixture's training compute or more, within limits.
 
-    ``frontier`` lists the active costs of single distilled students as multiples of the mixture's own.
-    ``max_epochs`` bounds the epochs that equal compute asks of a control, for small students would need thousands;
-    ``max_compute`` bounds what a larger student may spend, as a multiple of the mixture's training compute.
+    The first control is the single distilled student of the mixture's active cost; the others can be left out.
     """
 
-    enabled: bool = True
-    same_total: bool = True
-    random_partition: bool = True
-    class_domains: bool = True
-    frontier: tuple[float, ...] = (0.5, 2.0, 4.0, 8.0)
-    max_epochs: int = Field(1000, ge=1)
-    max_compute: float = Field(10.0, ge=1)
+    enabled: bool = Field(True, description="train controls at all; without them there is no verdict")
+    same_total: bool = Field(True, description="a single student with as many parameters as the whole mixture")
+    random_partition: bool = Field(True, description="a mixture of the same shape whose domains are drawn by chance")
+    class_domains: bool = Field(
+        True, description="a mixture whose domains are groups of classes that the teacher confuses"
+    )
+    frontier: tuple[float, ...] = Field(
+        (0.5, 2.0, 4.0, 8.0),
+        description="active costs of further single students, as multiples of the mixture's own",
+    )
+    max_epochs: int = Field(
+        1000, ge=1, description="most epochs of a single student; equal compute would ask thousands of a small one"
+    )
+    max_compute: float = Field(
+        10.0, ge=1, description="most training compute of a larger single student, as a multiple of the mixture's"
+    )
 
 
 class DistillSettings(Settings):
     """Everything that ``moist distill`` needs; ``data`` and ``teacher`` have no default."""
 
-    name: str = "distill"
-    seed: int = Field(0, ge=0)
+    name: str = Field("distill", description="what results and report call the run")
+    seed: int = Field(0, ge=0, description="seed of everything that is trained; data and teacher have their own")
     data: DataSettings
     transform: TransformSettings = TransformSettings()
     augment: AugmentSettings = AugmentSettings()

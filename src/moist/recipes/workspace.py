@@ -24,6 +24,7 @@ from moist.progress import say
 from moist.recipes.settings import DistillSettings
 from moist.storage import content_key, default_cache_dir, read_json, write_json
 from moist.teachers import CachedTeacher, Teacher, cache_teacher, load_teacher, open_signal_cache
+from moist.types import UserError
 
 __all__ = ["Workspace", "prepare"]
 
@@ -108,6 +109,10 @@ def prepare(settings: DistillSettings, *, quiet: bool = False) -> tuple[Path, Wo
     """
     cache_dir = default_cache_dir()
     splits = load_dataset(settings.data, cache_dir, quiet=quiet)
+    if not splits.train.classes:
+        raise UserError(
+            "data without labels need the names of the classes, got none; set data.classes to the teacher's, in any order"
+        )
     transform = fit_transform(splits.train, settings.transform)
     workspace = Workspace(settings, splits, transform, {}, {})
     folder = cache_dir / "workspaces" / _key(workspace)

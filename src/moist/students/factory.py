@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from moist.data import InputShape
+from moist.importing import import_callable
 from moist.students.settings import StudentSettings
 from moist.types import UserError
 
@@ -33,7 +31,7 @@ def factory_stages(settings: StudentSettings, shape: InputShape, num_classes: in
             module does not give (N, C) logits.
     """
     name = str(settings.factory)
-    factory = _find(name)
+    factory = import_callable(name, "student.factory")
     known = inspect.signature(factory).parameters
     given = {"num_classes": num_classes, "input_shape": shape}
     arguments = {key: value for key, value in given.items() if key in known} | settings.factory_settings
@@ -48,22 +46,6 @@ def factory_stages(settings: StudentSettings, shape: InputShape, num_classes: in
         raise UserError(f"factory {name} must return a torch.nn.Module, got {type(module).__name__}; return the model")
     _check_output(module, shape, num_classes, name)
     return [module]
-
-
-def _find(name: str) -> Callable[..., Any]:
-    module_name, colon, function_name = name.partition(":")
-    if not (module_name and colon and function_name):
-        raise UserError(f"factory must read module:function, got {name!r}; for example my_models:small_net")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"factory {name}: there is no module {error.name!r} to import; install it or add its folder to PYTHONPATH"
-        ) from None
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise UserError(f"factory {name}: {module_name} has no function {function_name!r}; check the spelling")
-    return function  # type: ignore[no-any-return]
 
 
 def _check_output(module: nn.Module, shape: InputShape, num_classes: int, name: str) -> None:

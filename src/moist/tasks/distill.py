@@ -19,15 +19,17 @@ Signals = Callable[[Batch], TeacherSignal]
 
 
 class LossSettings(Settings):
-    """How a student follows its teacher; a joint mixture uses the temperature and the share of the labels alone.
+    """How a student follows its teacher; a joint mixture uses the temperature and the share of the labels alone."""
 
-    ``hard_weight`` is the share of the labels' cross-entropy; the rest is the distillation loss. Without labels it
-    counts as 0.
-    """
-
-    kind: Literal["kd", "dkd", "dist"] = "kd"
-    temperature: float = Field(4.0, gt=0)
-    hard_weight: float = Field(0.1, ge=0, le=1)
+    kind: Literal["kd", "dkd", "dist"] = Field(
+        "kd",
+        description="divergence of softened probabilities (kd), with the right class and the others apart (dkd), or "
+        "their correlation (dist)",
+    )
+    temperature: float = Field(4.0, gt=0, description="divides both networks' logits; the higher, the softer")
+    hard_weight: float = Field(
+        0.1, ge=0, le=1, description="share of the labels' cross-entropy, 0 without labels; distillation has the rest"
+    )
     standardize: bool = Field(False, description="standardise both networks' logits first (kd only)")
     beta: float = Field(2.0, ge=0, description="weight of dkd's part among the other classes")
 

@@ -30,14 +30,15 @@ class Mixture(Protocol):
 
 
 class JointSettings(Settings):
-    """Weights of the joint objective beside the likelihood itself.
-
-    ``sharpen`` is the share that the expected loss of a single draw from the gate has at the end of training; it rises
-    from 0 in proportion to the training done.
-    """
+    """Weights of the joint objective beside the likelihood itself."""
 
     balance: float = Field(0.05, ge=0, description="weight of the load-balancing loss against dead specialists")
-    sharpen: float = Field(1.0, ge=0, le=1)
+    sharpen: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="share of the expected loss of one draw from the gate at the end of training, risen evenly from 0",
+    )
 
 
 class JointTask(nn.Module):

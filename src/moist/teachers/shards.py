@@ -54,9 +54,12 @@ def pack(signal: TeacherSignal, top_k: int | None, embedding: bool) -> dict[str,
 
     Returns:
         ``logits``: (R, C) float16; or, with ``top_k``, (R, k + 1), the largest k and the log of the exponentials' sum
-        over the others, with ``classes``: (R, k) unsigned. ``embedding``: (R, D) float16.
+        over the others, with ``classes``: (R, k) unsigned. ``embedding``: (R, D) float16. Logits are less the largest
+        of their row, which changes no probability: float16 is finest near zero, so the leading classes are not rounded
+        into one.
     """
     logits = signal.logits.numpy()
+    logits = logits - logits.max(axis=1, keepdims=True)
     parts: dict[str, np.ndarray] = {}
     if top_k is None:
         parts["logits"] = logits

@@ -20,9 +20,9 @@ from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from moist.data import DataSplits
+from moist.importing import import_callable
 from moist.progress import say
 from moist.storage import content_key
-from moist.teachers.importing import import_object
 from moist.teachers.labels import LOG_FLOOR, match_classes, spread_columns
 from moist.teachers.preprocessing import flatten, preprocessor
 from moist.teachers.settings import TeacherSettings
@@ -49,10 +49,11 @@ class SklearnTeacher:
     def __init__(self, settings: TeacherSettings, splits: DataSplits, *, quiet: bool = False) -> None:
         self.settings = settings
         self._quiet = quiet
-        self._part = TrainingPart(splits.train)
-        self.classes = self._part.classes
         self._model = _create(settings)
         self._given_fitted = _is_fitted(self._model)
+        # Only a classifier that is yet to be fitted needs labels.
+        self._part = None if self._given_fitted else TrainingPart(splits.train)
+        self.classes = self._part.classes if self._part else splits.train.classes or _class_names(self._model)
         self.name = settings.name or type(self._model).__name__
         content = joblib.hash(self._model) if self._given_fitted else splits.train.fingerprint
         self.key = content_key(
@@ -91,7 +92,7 @@ class SklearnTeacher:
     def _spread(self) -> tuple[np.ndarray, int]:
         """Which classes the classifier's columns are, and how many classes there are."""
         found = np.asarray(self._fitted.classes_)
-        names = [str(name) for name in found]
+        names = _class_names(self._fitted)
         by_number = found.dtype.kind in "iu" and not (self._given_fitted and set(names) <= set(self.classes))
         if by_number and found.min() >= 0 and found.max() < len(self.classes):
             return found.astype(np.int64), len(self.classes)
@@ -100,22 +101,22 @@ class SklearnTeacher:
 
     @cached_property
     def _fitted(self) -> Any:
-        if self._given_fitted:
-            return self._model
+        model, part = self._model, self._part
+        if part is None:
+            return model
         if not self._quiet:
-            say(f"Fitting {self.name} on {len(self._part.inputs)} examples")
-        model = self._model
+            say(f"Fitting {self.name} on {len(part.inputs)} examples")
         if self.settings.preprocess:
-            model = make_pipeline(preprocessor(self._part.schema), model)
+            model = make_pipeline(preprocessor(part.schema), model)
         with self._threads(), warnings.catch_warnings():
             # How long to fit is a setting; stopping there is no fault.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return model.fit(flatten(self._part.inputs), self._part.target)
+            return model.fit(flatten(part.inputs), part.target)
 
 
 def _create(settings: TeacherSettings) -> Any:
     if settings.factory:
-        model = import_object(settings.factory, "teacher.factory")(**settings.kwargs)
+        model = import_callable(settings.factory, "teacher.factory")(**settings.kwargs)
     else:
         model = _build(str(settings.estimator), settings.params)
     if not hasattr(model, "fit") or not hasattr(model, "predict_proba"):
@@ -136,7 +137,7 @@ def _build(path: str, params: Mapping[str, Any]) -> Any:
         for key, value in params.items()
     }
     try:
-        return import_object(path, "teacher.estimator")(**values)
+        return import_callable(path, "teacher.estimator")(**values)
     except TypeError as error:
         raise UserError(
             f"teacher.params must be parameters of {path}, got {dict(params)} ({error}); mend them"
@@ -158,6 +159,10 @@ def _is_fitted(model: Any) -> bool:
     except (NotFittedError, TypeError):
         return False
     return True
+
+
+def _class_names(model: Any) -> tuple[str, ...]:
+    return tuple(str(name) for name in model.classes_)
 
 
 def _hidden(model: Any, features: np.ndarray) -> np.ndarray | None:

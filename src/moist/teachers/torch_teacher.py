@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from moist.data import DataSplits, find_file
 from moist.evaluation import count_cost
+from moist.importing import import_callable
 from moist.storage import content_key
 from moist.teachers.checkpoint import load_checkpoint
-from moist.teachers.importing import import_object
 from moist.teachers.labels import check_num_outputs, match_classes
 from moist.teachers.running import hash_weights, mixed_precision, run_in_batches, torch_threads
 from moist.teachers.settings import TeacherSettings
@@ -73,8 +73,9 @@ class TorchTeacher:
         if callable(embed) and callable(classify):
             with mixed_precision(self.settings.precision):
                 embedding: Tensor = embed(inputs)
-            # The last layer in float32: bfloat16 logits have three digits.
-            return classify(embedding.float()), embedding
+            # The last layer in float32, also inside a student's autocast: bfloat16 logits have three digits.
+            with torch.autocast("cpu", enabled=False):
+                return classify(embedding.float()), embedding
         with mixed_precision(self.settings.precision):
             output = self.module(inputs)
         return getattr(output, "logits", output), None
@@ -97,7 +98,7 @@ class TorchTeacher:
 
 
 def _create(settings: TeacherSettings) -> nn.Module:
-    module = import_object(str(settings.factory), "teacher.factory")(**settings.kwargs)
+    module = import_callable(str(settings.factory), "teacher.factory")(**settings.kwargs)
     if not isinstance(module, nn.Module):
         raise UserError(
             f"teacher.factory must return a torch nn.Module, {settings.factory} returned a {type(module).__name__}; "

@@ -21,7 +21,8 @@ class TrainingPart:
         if train.target is None:
             raise UserError(
                 f"this kind of teacher is fitted on labels, and {train.name!r} has none; use a pre-trained teacher "
-                "(kind torch or huggingface), or data with a label column"
+                "(kind torch or huggingface, or a factory that returns a fitted classifier), or data with a label "
+                "column"
             )
         if len(np.unique(train.target)) < 2:
             raise UserError(

@@ -42,20 +42,19 @@ class Task(Protocol):
 
 
 class TrainingSettings(Settings):
-    """How a model is trained.
+    """How a model is trained."""
 
-    ``precision: bfloat16`` runs the forward pass under autocast; weights and losses stay float32.
-    """
-
-    epochs: int = Field(30, ge=1)
-    batch_size: int = Field(128, ge=1)
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(3e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
+    epochs: int = Field(30, ge=1, description="passes over the training part")
+    batch_size: int = Field(128, ge=1, description="examples in a step")
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="`sgd` is with Nesterov momentum")
+    learning_rate: float = Field(3e-3, gt=0, description="its peak, after the warm-up; a cosine then takes it to 0")
+    weight_decay: float = Field(0.0, ge=0, description="pull of weights towards 0; biases and norms are left alone")
+    momentum: float = Field(0.9, ge=0, lt=1, description="share of the last step that is kept (sgd only)")
     warmup: float = Field(0.05, ge=0, lt=1, description="fraction of the steps with a rising learning rate")
-    gradient_clip: float | None = Field(5.0, gt=0)
-    precision: Literal["float32", "bfloat16"] = "float32"
+    gradient_clip: float | None = Field(5.0, gt=0, description="longest gradient; a longer one is scaled down to it")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="`bfloat16` runs the forward pass under autocast; weights and losses stay float32"
+    )
     compile: bool = Field(
         False, description="compile the networks first: needs a C++ compiler, pays on long image runs"
     )

@@ -21,7 +21,7 @@ from graphlib import CycleError, TopologicalSorter
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -43,11 +43,10 @@ KILLED = (137, STOPPED, 255)
 
 
 class JobsSettings(Settings):
-    """Where jobs run. ``workers: 0`` means one process per free core; each uses ``threads`` threads."""
+    """How many processes jobs run in."""
 
-    backend: Literal["local"] = "local"
-    workers: int = Field(0, ge=0)
-    threads: int = Field(1, ge=1)
+    workers: int = Field(0, ge=0, description="processes at once; 0 for as many as the free cores have `threads` for")
+    threads: int = Field(1, ge=1, description="threads of each process")
     retries: int = Field(2, ge=0, description="how often a job is run again after its process was killed")
 
 
@@ -178,9 +177,18 @@ class _Pool:
         ours, theirs = self.context.Pipe()
         arguments = (job.function, job.payload, str(job.folder), job.key, self.settings.threads, theirs)
         process = self.context.Process(target=_work, args=arguments, name=job.name, daemon=True)
-        with _thread_environment(self.settings.threads):
-            process.start()
-        theirs.close()
+        try:
+            with _thread_environment(self.settings.threads):
+                process.start()
+        except (EOFError, ConnectionError) as error:
+            ours.close()
+            raise JobFailed(
+                f"the process of job {job.name!r} could not be started, since the process that starts all others ended "
+                f"({type(error).__name__}: {error}); see what it printed. If memory ran out, lower jobs.workers, then "
+                "run the same command again to go on"
+            ) from error
+        finally:
+            theirs.close()
         self.running.append(_Running(job, process, ours, attempt))
 
     def poll(self, display: JobsDisplay) -> list[tuple[Job, JobResult]]:

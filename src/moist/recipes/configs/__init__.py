@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -29,5 +31,12 @@ def find_config(name: str) -> Path:
         return shipped[name]
     raise ConfigError(
         f"CONFIG must be a YAML file or the name of a configuration that comes with moist, got {name!r}. "
-        f"{nearest(name, shipped)}"
+        f"{_nearest_file(Path(name), shipped) or nearest(name, shipped)}"
     )
+
+
+def _nearest_file(typed: Path, shipped: Mapping[str, Path]) -> str:
+    """Name the YAML file of the same folder that is closest to what was typed; empty where a shipped name is closer."""
+    near = {path.name: path for path in typed.parent.glob("*.y*ml") if path.is_file()}
+    closest = difflib.get_close_matches(typed.name, [*shipped, *near], n=1)
+    return f"Did you mean {str(near[closest[0]])!r}?" if closest and closest[0] in near else ""
