@@ -118,7 +118,8 @@ def _reproduce(
 
 
 def _shown(overrides: Iterable[str]) -> list[str]:
-    return [f"--set {override}" for override in overrides]
+    """Return the overrides that the result depends on; how many workers ran it is no part of it."""
+    return [f"--set {override}" for override in overrides if not override.startswith("jobs.")]
 
 
 def _only(plan: Plan, systems: tuple[str, ...]) -> Plan:
