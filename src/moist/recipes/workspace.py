@@ -111,7 +111,7 @@ def prepare(settings: DistillSettings, *, quiet: bool = False) -> tuple[Path, Wo
     splits = load_dataset(settings.data, cache_dir, quiet=quiet)
     if not splits.train.classes:
         raise UserError(
-            "data without labels need the names of the classes, got none; set data.classes to the teacher's, in any order"
+            "data without labels need the names of the classes, got none; set data.classes to the teacher's"
         )
     transform = fit_transform(splits.train, settings.transform)
     workspace = Workspace(settings, splits, transform, {}, {})
