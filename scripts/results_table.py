@@ -1,4 +1,4 @@
-"""Fill the results of README.md and docs/results.md from results/*.json; ``--check`` only tells if they are current."""
+"""Fill README.md and docs/results.md from results/*.json and draw docs/images; ``--check`` only compares the pages."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from moist.report import save_frontier
+
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "results"
+IMAGES = PROJECT / "docs" / "images"
 START, END = "<!-- results:start -->", "<!-- results:end -->"
 NONE_YET = "No results are here yet. `moist reproduce NAME` makes them; `moist reproduce --list` gives the names."
 # The order of the README's table; any other whole run follows by name.
@@ -158,8 +161,17 @@ def pages(folder: Path = RESULTS) -> dict[Path, str]:
     return {PROJECT / "README.md": summary(documents), PROJECT / "docs" / "results.md": details(documents)}
 
 
+def draw() -> None:
+    """Draw accuracy against cost of every whole run into docs/images."""
+    IMAGES.mkdir(exist_ok=True)
+    for result in load_results():
+        save_frontier(result, IMAGES / f"{result['name']}.svg")
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Fill the pages, or compare them; returns the exit code."""
+    """Fill the pages and draw the pictures, or compare the pages; returns the exit code."""
+    if "--check" not in arguments:
+        draw()
     stale = []
     for path, block in pages().items():
         page = path.read_text(encoding="utf-8")
