@@ -21,6 +21,7 @@ from moist.recipes.workspace import Workspace
 __all__ = ["format_table", "result_document", "verdict"]
 
 SCHEMA = 1
+CONVERGED = 0.005  # a gain of training accuracy in the last quarter that counts as none
 MEASURED = ("accuracy", "nll", "ece")
 
 
@@ -89,6 +90,12 @@ def _notes(space: Workspace, document: Mapping[str, Any]) -> list[str]:
         notes.append("The test data carry no labels: accuracy, calibration and the comparisons cannot be given.")
     if space.teacher.get("macs") is None:
         notes.append("The teacher's multiply-accumulates cannot be counted (it is not made of matrix products).")
+    gain = document["derived"].get("student_last_quarter_gain", 0.0)
+    if gain > CONVERGED:
+        notes.append(
+            f"The single student of the same cost was still learning: its training accuracy rose by {100 * gain:.1f} "
+            "points in the last quarter of its epochs."
+        )
     return [*notes, *_doubts(document["systems"], document["frontier"])]
 
 
@@ -169,11 +176,21 @@ def _derived(document: Mapping[str, Any], runs: Sequence[Measured]) -> dict[str,
     }
     if student is None or "accuracy" not in mixture:
         return derived
+    gains = [gain for run in runs if (gain := _last_quarter_gain(run.histories.get(student["name"], []))) is not None]
+    if gains:
+        derived["student_last_quarter_gain"] = statistics.fmean(gains)
     points = [(single["active_macs"], _mean(single)) for single in document["frontier"]]
     equal = interpolate_macs_at_accuracy(points, _mean(mixture))
     derived["gap_recovered"] = gap_recovered(_mean(mixture), _mean(student), _mean(systems["teacher"]))
     derived["cost_ratio_at_equal_accuracy"] = None if equal is None else equal / mixture["active_macs"]
     return derived
+
+
+def _last_quarter_gain(history: Sequence[Mapping[str, float]]) -> float | None:
+    """Return how much training accuracy rose in the last quarter of the epochs: near 0 where training has converged."""
+    if len(history) < 4 or "accuracy" not in history[-1]:
+        return None
+    return history[-1]["accuracy"] - history[len(history) * 3 // 4 - 1]["accuracy"]
 
 
 def verdict(document: Mapping[str, Any]) -> str:
