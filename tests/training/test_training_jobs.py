@@ -179,9 +179,14 @@ def interrupt_once_started(tmp_path, job):
         time.sleep(0.2)
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=press, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        run(job)
+    # A shell starts background commands with Ctrl-C ignored, and they hand that on to their children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=press, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            run(job)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_on_ctrl_c_jobs_save_and_a_later_call_goes_on(tmp_path):
