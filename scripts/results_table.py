@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from moist.recipes.results import short_number
 from moist.report import save_frontier
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -65,7 +66,7 @@ def _summary_cells(document: Mapping[str, Any]) -> list[str]:
     return [
         document["name"],
         _accuracy(systems["teacher"]),
-        _short(systems["mixture"]["active_macs"]),
+        short_number(systems["mixture"]["active_macs"]),
         *cells,
         "-" if recovered is None else f"{recovered:.0%}",
         "-" if ratio is None else f"{ratio:.1f}×",
@@ -105,15 +106,15 @@ def _detail_cells(title: str, entry: Mapping[str, Any]) -> list[str]:
     return [
         title,
         _accuracy(entry),
-        _short(entry.get("active_macs")),
-        _short(entry.get("total_params")),
+        short_number(entry.get("active_macs")),
+        short_number(entry.get("total_params")),
         "-" if ece is None else f"{ece:.3f}",
         "-" if accuracy is None else str(len(accuracy["values"])),
     ]
 
 
 def _frontier(entries: Iterable[Mapping[str, Any]]) -> str:
-    return ", ".join(f"{_short(entry['active_macs'])} {_accuracy(entry)}" for entry in entries)
+    return ", ".join(f"{short_number(entry['active_macs'])} {_accuracy(entry)}" for entry in entries)
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -135,15 +136,6 @@ def _accuracy(entry: Mapping[str, Any] | None, bold: float | None = None) -> str
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
-
-
-def _short(value: float | None) -> str:
-    if value is None:
-        return "-"
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= limit:
-            return f"{value / limit:.3g}{unit}"
-    return f"{value:.0f}"
 
 
 def fill(page: str, block: str) -> str:

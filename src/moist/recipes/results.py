@@ -18,7 +18,7 @@ from moist.evaluation import gap_recovered, interpolate_macs_at_accuracy
 from moist.recipes.measure import Measured
 from moist.recipes.workspace import Workspace
 
-__all__ = ["format_table", "result_document", "verdict"]
+__all__ = ["format_table", "result_document", "short_number", "verdict"]
 
 SCHEMA = 1
 CONVERGED = 0.005  # a gain of training accuracy in the last quarter that counts as none
@@ -205,7 +205,7 @@ def verdict(document: Mapping[str, Any]) -> str:
     which = "the single student of the same cost" if best is student else "a single student of no higher cost"
     gain = 100 * (_mean(mixture) - _mean(best))
     noise = 100 * _noise(mixture, best, document["data"]["test"])
-    cost = f"{_short(mixture['active_macs'])} MACs per input, {_mean(mixture):.1%} against {_mean(best):.1%}"
+    cost = f"{short_number(mixture['active_macs'])} MACs per input, {_mean(mixture):.1%} against {_mean(best):.1%}"
     if gain < -noise:
         return f"A single student is better here: {-gain:.1f} points above the mixture, at no higher cost ({cost})."
     if gain > noise:
@@ -236,7 +236,7 @@ def _other_winners(systems: Mapping[str, Any], noise: float) -> str:
     names = {"cascade": "a confidence cascade", "mixture_class_domains": "the plain class-domain mixture"}
     names["mixture_random_partition"] = "a mixture of random domains"
     better = [
-        f"{words} ({_mean(systems[name]):.1%} at {_short(systems[name]['active_macs'])} MACs)"
+        f"{words} ({_mean(systems[name]):.1%} at {short_number(systems[name]['active_macs'])} MACs)"
         for name, words in names.items()
         if name in systems
         and systems[name]["active_macs"] <= 1.02 * mixture["active_macs"]
@@ -273,12 +273,13 @@ def format_table(document: Mapping[str, Any]) -> str:
             shown += f" ± {100 * accuracy['std']:.2f}"
         ece = "-" if entry.get("ece") is None else f"{entry['ece']:.3f}"
         lines.append(
-            f"{title:<38}{shown:>16}{_short(entry.get('active_macs')):>13}{_short(entry.get('total_params')):>13}{ece:>8}"
+            f"{title:<38}{shown:>16}{short_number(entry.get('active_macs')):>13}{short_number(entry.get('total_params')):>13}{ece:>8}"
         )
     return "\n".join(lines)
 
 
-def _short(value: float | None) -> str:
+def short_number(value: float | None) -> str:
+    """Return a count with three digits and a unit, such as ``3.06M``; ``-`` for None."""
     if value is None:
         return "-"
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
