@@ -116,7 +116,10 @@ class _Measurement:
         test, validation = space.part("test"), space.part("validation")
         self.target = None if test is None else test.target
         self.validation_target = None if validation is None else validation.target
-        self.example = space.transform.to_tensor(space.inputs("train", 512))
+        # A text's cost varies with its length, so it is the mean over the test part; of other inputs a few will do.
+        split = "train" if test is None else "test"
+        limit = None if space.splits.train.kind == "text" else 512
+        self.example = space.transform.to_tensor(space.inputs(split, limit))
 
     def all(self) -> Measured:
         systems = {"teacher": self._teacher()}
@@ -159,7 +162,7 @@ class _Measurement:
         probabilities = self._outputs(single.job, "test")["logits"].softmax(dim=1).numpy()
         cost = single.cost
         with torch.random.fork_rng(devices=[]):
-            student = create_student(single.student, self.space.transform.input_shape, self.space.num_classes)
+            student = create_student(single.student, self.space.transform.input_shape, self.space.num_classes).eval()
         macs = count_cost(student, self.example).macs
         extra = {"name": single.job, "width": single.student.width, "train_macs": self.plan.train_macs[single.job]}
         if "student_same_cost" in single.roles:
