@@ -1,6 +1,5 @@
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -32,7 +31,7 @@ def calls(monkeypatch):
     monkeypatch.setattr(recipes, "DistillSettings", TinySettings)
     monkeypatch.setattr(recipes, "distill", distill)
     monkeypatch.setattr(recipes, "reproduce", reproduce)
-    monkeypatch.setattr(recipes, "RECIPES", {"letter": SimpleNamespace(summary="26 letters")})
+    monkeypatch.setattr(recipes, "experiments", lambda: {"letter": "26 letters"})
     monkeypatch.setattr(recipes, "format_table", lambda metrics: f"table of {metrics['name']}")
     return noted
 
@@ -90,7 +89,7 @@ def test_reproduce_passes_its_options_on(calls, run):
     run("reproduce", "letter", "--budget", "small", "--seeds", "2", "--out", "r", "--set", "a.b=c", "--quiet")
     run("reproduce", "letter")
     small = {"budget": "small", "seeds": 2, "results_dir": Path("r"), "overrides": ["a.b=c"], "quiet": True}
-    full = {"budget": "full", "results_dir": Path("results"), "overrides": [], "quiet": False}
+    full = {"budget": "full", "seeds": None, "results_dir": Path("results"), "overrides": [], "quiet": False}
     assert calls == [("reproduce", "letter", small), ("reproduce", "letter", full)]
 
 

@@ -10,9 +10,11 @@ import pytest
 
 from moist.recipes import RECIPES
 from moist.recipes.results import verdict
+from moist.recipes.study import STUDIES
 
 RESULTS = Path(__file__).parents[2] / "results"
-RUNS = sorted(path for path in RESULTS.glob("*.json") if not path.stem.startswith("bench-"))
+FILES = sorted(path for path in RESULTS.glob("*.json") if not path.stem.startswith("bench-"))
+RUNS = [path for path in FILES if path.stem not in STUDIES]
 KEYS = {
     *("schema", "name", "command", "date", "data", "teacher", "seeds", "versions", "machine", "seconds"),
     *("systems", "frontier", "derived", "published", "notes", "verdict"),
@@ -25,17 +27,23 @@ def document(request: pytest.FixtureRequest) -> dict[str, Any]:
     return json.loads(request.param.read_text())
 
 
-def test_every_recipe_of_the_main_job_has_its_result_file() -> None:
-    assert {path.stem for path in RUNS} >= set(RECIPES)
+def test_every_experiment_has_its_result_file() -> None:
+    assert {path.stem for path in FILES} >= {*RECIPES, *STUDIES}
 
 
-def test_the_document_is_whole(document: dict[str, Any]) -> None:
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_document_is_whole(path: Path) -> None:
+    document = json.loads(path.read_text())
     assert set(document) >= KEYS
     assert document["schema"] == 1
     assert document["command"].startswith(f"moist reproduce {document['name']}")
     assert set(document["data"]) >= {"name", "train", "validation", "test"}
     assert set(document["versions"]) >= {"moist", "python", "torch"}
     assert set(document["machine"]) >= {"cpu", "cores", "accelerator"}
+    assert document["verdict"]
+
+
+def test_the_verdict_of_a_run_follows_from_its_numbers(document: dict[str, Any]) -> None:
     assert document["verdict"] == verdict(document)
 
 

@@ -32,20 +32,19 @@ def run_reproduce(arguments: argparse.Namespace) -> None:
     if arguments.list:
         _print_recipes(arguments.json)
         return
-    if arguments.name not in recipes.RECIPES:
+    known = recipes.experiments()
+    if arguments.name not in known:
         raise UserError(
             f"reproduce needs the name of an experiment, got {arguments.name or 'none'}. "
-            f"{nearest(arguments.name or '', recipes.RECIPES)} (moist reproduce --list)"
+            f"{nearest(arguments.name or '', known)} (moist reproduce --list)"
         )
-    # Without --seeds the recipe's own number holds.
-    seeds = {} if arguments.seeds is None else {"seeds": arguments.seeds}
     metrics = recipes.reproduce(
         arguments.name,
         budget=arguments.budget,
+        seeds=arguments.seeds,
         results_dir=Path(arguments.out),
         overrides=arguments.overrides,
         quiet=arguments.quiet,
-        **seeds,
     )
     _print_metrics(metrics, arguments.json)
 
@@ -61,6 +60,6 @@ def _print_metrics(metrics: Mapping[str, Any], as_json: bool) -> None:
 
 def _print_recipes(as_json: bool) -> None:
     if as_json:
-        print_json({"recipes": {name: recipe.summary for name, recipe in recipes.RECIPES.items()}})
+        print_json({"recipes": recipes.experiments()})
     else:
-        print_columns([[name, recipe.summary] for name, recipe in recipes.RECIPES.items()])
+        print_columns([[name, summary] for name, summary in recipes.experiments().items()])

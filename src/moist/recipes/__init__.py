@@ -2,7 +2,7 @@
 
 from moist.recipes.configs import find_config, shipped_configs
 from moist.recipes.distill import distill
-from moist.recipes.reproduce import RECIPES, reproduce
+from moist.recipes.reproduce import RECIPES, experiments, reproduce
 from moist.recipes.results import format_table
 from moist.recipes.settings import DistillSettings
 
@@ -10,6 +10,7 @@ __all__ = [
     "RECIPES",
     "DistillSettings",
     "distill",
+    "experiments",
     "find_config",
     "format_table",
     "reproduce",

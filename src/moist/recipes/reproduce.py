@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from moist.config import ConfigError, dump_config, load_config, nearest
+from moist.importing import import_callable
 from moist.recipes.configs import shipped_configs
 from moist.recipes.describe import describe
 from moist.recipes.distill import finish_seed, total_seconds
 from moist.recipes.plan import Plan, make_plan
 from moist.recipes.results import result_document
 from moist.recipes.settings import DistillSettings
+from moist.recipes.study import STUDIES, Budget, StudyRequest
 from moist.recipes.workspace import prepare
 from moist.report import write_report
 from moist.storage import only_one, write_json
 from moist.training import Job, run_jobs
 
-__all__ = ["RECIPES", "Recipe", "reproduce"]
-
-Budget = Literal["small", "full"]
+__all__ = ["RECIPES", "Recipe", "experiments", "reproduce"]
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,17 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
+def experiments() -> dict[str, str]:
+    """Return the name and the summary of every experiment: the recipes of the main job, then the studies."""
+    recipes = {name: recipe.summary for name, recipe in RECIPES.items()}
+    return recipes | {name: study.summary for name, study in STUDIES.items()}
+
+
 def reproduce(
     name: str,
     *,
     budget: Budget = "full",
-    seeds: int = 3,
+    seeds: int | None = None,
     results_dir: Path = Path("results"),
     runs_dir: Path = Path("runs"),
     overrides: Iterable[str] = (),
@@ -74,9 +80,9 @@ def reproduce(
     The jobs of all seeds share the machine's cores. An interrupted call goes on where it stopped.
 
     Args:
-        name: which; see :data:`RECIPES`.
+        name: which; see :func:`experiments`.
         budget: ``small`` is a trial of the machinery in minutes, whose numbers mean nothing.
-        seeds: how many, from 0.
+        seeds: how many, from 0; None takes the experiment's own number, 3 for most.
         results_dir: where the result file goes.
         runs_dir: where jobs, bundles and reports go.
         overrides: ``a.b=c`` changes of the configuration.
@@ -85,33 +91,35 @@ def reproduce(
     Raises:
         ConfigError: there is no such experiment, or an override is wrong.
     """
-    if name not in RECIPES:
-        raise ConfigError(f"there is no recipe {name!r}. {nearest(name, RECIPES)}")
+    if name not in experiments():
+        raise ConfigError(f"there is no experiment {name!r}. {nearest(name, experiments())}")
+    if seeds is None:
+        seeds = STUDIES[name].seeds if name in STUDIES else 3
     if seeds < 1:
         raise ConfigError(f"seeds must be at least 1, got {seeds}")
-    recipe = RECIPES[name]
-    trial = budget == "small"
-    settings = load_config(
-        DistillSettings, shipped_configs()[recipe.config], [*(recipe.small if trial else ()), *overrides]
-    )
-    full_name = f"{name}-small" if trial else name
-    out = runs_dir / full_name
+    full_name = f"{name}-small" if budget == "small" else name
     command = " ".join(["moist reproduce", name, f"--budget {budget} --seeds {seeds}", *_shown(overrides)])
-    with only_one(out):
-        document = _reproduce(settings, full_name, command, recipe.every_seed, seeds, out, quiet)
+    request = StudyRequest(full_name, command, budget, seeds, runs_dir / full_name, tuple(overrides), quiet)
+    with only_one(request.out):
+        document: dict[str, Any]
+        if name in STUDIES:
+            document = import_callable(STUDIES[name].run, "STUDIES")(request)
+        else:
+            document = _reproduce(RECIPES[name], request)
     write_json(results_dir / f"{full_name}.json", document)
     return document
 
 
-def _reproduce(
-    settings: DistillSettings, name: str, command: str, every_seed: tuple[str, ...], seeds: int, out: Path, quiet: bool
-) -> dict[str, Any]:
-    folder, space = prepare(settings, quiet=quiet)
+def _reproduce(recipe: Recipe, request: StudyRequest) -> dict[str, Any]:
+    trial = recipe.small if request.budget == "small" else ()
+    settings = load_config(DistillSettings, shipped_configs()[recipe.config], [*trial, *request.overrides])
+    folder, space = prepare(settings, quiet=request.quiet)
+    name, every_seed, seeds, out = request.name, recipe.every_seed, request.seeds, request.out
     plans = {seed: make_plan(space, folder, out / f"seed-{seed}", seed) for seed in range(seeds)}
     plans = {seed: plan if seed == 0 else _only(plan, every_seed) for seed, plan in plans.items()}
-    results = run_jobs(_renamed(plans, every_seed), settings.jobs, quiet=quiet)
+    results = run_jobs(_renamed(plans, every_seed), settings.jobs, quiet=request.quiet)
     measured = {seed: finish_seed(space, plan, out / f"seed-{seed}") for seed, plan in plans.items()}
-    document = result_document(name, command, space, measured, total_seconds(results))
+    document = result_document(name, request.command, space, measured, total_seconds(results))
     dump_config(settings, out / "config.yaml")
     write_report(document, describe(space, measured[0], document["verdict"]), out / "report.html")
     return document

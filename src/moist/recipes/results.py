@@ -18,7 +18,7 @@ from moist.evaluation import gap_recovered, interpolate_macs_at_accuracy
 from moist.recipes.measure import Measured
 from moist.recipes.workspace import Workspace
 
-__all__ = ["format_table", "result_document", "short_number", "verdict"]
+__all__ = ["format_table", "machine", "result_document", "short_number", "spread", "verdict"]
 
 SCHEMA = 1
 CONVERGED = 0.005  # a gain of training accuracy in the last quarter that counts as none
@@ -263,10 +263,9 @@ TITLES = {
 def format_table(document: Mapping[str, Any]) -> str:
     """Return the systems as a table for the terminal."""
     lines = [f"{'system':<38}{'accuracy':>16}{'MACs/input':>13}{'parameters':>13}{'ECE':>8}"]
-    for name, title in TITLES.items():
-        entry = document["systems"].get(name)
-        if entry is None:
-            continue
+    systems = document["systems"]
+    for name in [*(name for name in TITLES if name in systems), *(name for name in systems if name not in TITLES)]:
+        entry, title = systems[name], TITLES.get(name, name)
         accuracy = entry.get("accuracy")
         shown = "-" if accuracy is None else f"{accuracy['mean']:.2%}"
         if accuracy is not None and len(accuracy["values"]) > 1:

@@ -19,11 +19,11 @@ def dscnn_stages(settings: StudentSettings, shape: InputShape, num_classes: int)
 
     Args:
         settings: ``width`` w and ``depth`` blocks in each of three groups of w, 2w, 4w channels, strides 1, 2, 2.
-        shape: images (channels, height, width); the stem has stride 2 from 24 pixels on.
+        shape: images (channels, height, width); the stem's stride, where not given, is 2 from 24 pixels on.
         num_classes: C.
     """
     channels = settings.width_at(0)
-    stride = 2 if min(shape.shape[1:]) >= SMALLEST_STRIDED_SIDE else 1
+    stride = settings.stem_stride or (2 if min(shape.shape[1:]) >= SMALLEST_STRIDED_SIDE else 1)
     stages: list[nn.Module] = [convolution(shape.shape[0], channels, stride=stride)]
     for group in range(NUM_CONVOLUTION_STAGES):
         for block in range(settings.blocks):

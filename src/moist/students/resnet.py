@@ -33,12 +33,15 @@ def resnet_stages(settings: StudentSettings, shape: InputShape, num_classes: int
     """Return stem, basic blocks (each a stage of its own) and head.
 
     Args:
-        settings: ``width`` w and ``depth`` blocks in each of three groups of w, 2w, 4w channels, strides 1, 2, 2.
+        settings: ``width`` w and ``depth`` blocks in each of three groups of w, 2w, 4w channels, strides 1, 2, 2;
+            ``stem_stride`` s, whose kernel has 2s - 1 pixels a side, 3 at least.
         shape: images (channels, height, width).
         num_classes: C.
     """
     channels = settings.width_at(0)
-    stages: list[nn.Module] = [convolution(shape.shape[0], channels)]
+    stride = settings.stem_stride or 1
+    stem = convolution(shape.shape[0], channels, kernel=max(3, 2 * stride - 1), stride=stride)
+    stages: list[nn.Module] = [stem]
     for group in range(NUM_CONVOLUTION_STAGES):
         for block in range(settings.blocks):
             wider = settings.width_at(len(stages)) * 2**group

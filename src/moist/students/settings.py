@@ -28,6 +28,8 @@ class StudentSettings(Settings):
             None takes the family's default: 1, 1, 1, 0, 2.
         tail_width: another width, used from stage ``tail_from`` on; the two go together.
         tail_from: number of the first stage (0 is the input's) that has the tail's width.
+        stem_stride: step of the first convolution (resnet, dscnn); 2 halves the resolution at once, which buys wider
+            layers at the same cost. None takes the family's default: 1 for resnet; 2 for dscnn, from 24 pixels on.
         embedding_dim: dimensions of each categorical column's embedding (mlp); None gives min(8, ⌈√categories⌉).
         pooling: how a bag combines its n-grams.
         heads: attention heads; the width must be a multiple of it (transformer).
@@ -40,6 +42,7 @@ class StudentSettings(Settings):
     depth: int | None = Field(default=None, ge=0)
     tail_width: int | None = Field(default=None, ge=1)
     tail_from: int | None = Field(default=None, ge=1)
+    stem_stride: int | None = Field(default=None, ge=1)
     embedding_dim: int | None = Field(default=None, ge=1)
     pooling: Literal["mean", "sum"] = "mean"
     heads: int = Field(default=2, ge=1)
