@@ -181,6 +181,19 @@ def test_without_warm_up_the_first_step_has_the_whole_rate():
     assert learning_rate_factor(0, 1, 0.0) == 1
 
 
+def test_a_settled_learning_rate_worked_by_hand():
+    # 12 steps: 2 of warm-up, a cosine from 1 to 0.01 over 6, then 4 at 0.01.
+    factors = [learning_rate_factor(step, 12, 2 / 12, 4 / 12) for step in range(12)]
+    assert factors[:3] == [0.5, 1.0, 1.0]
+    assert factors[5] == pytest.approx(0.01 + 0.99 / 2)
+    assert factors[8:] == pytest.approx([0.01] * 4)
+
+
+def test_a_schedule_of_warm_up_and_settling_alone_is_refused():
+    with pytest.raises(ValueError, match="warmup and settle must leave some of the steps to the cosine"):
+        TrainingSettings(warmup=0.5, settle=0.5)
+
+
 class Slope(nn.Module):
     """A loss whose gradient is 1 (or ``steepness``) everywhere, so that weights tell the learning rates."""
 

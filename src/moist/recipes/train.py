@@ -27,7 +27,7 @@ from moist.progress import Advance
 from moist.recipes.workspace import Workspace, workspace_from_payload
 from moist.storage import write_atomic, write_json
 from moist.students import Student, StudentSettings, create_student
-from moist.tasks import DistillTask, JointTask, RouterTask
+from moist.tasks import DistillTask, JointSettings, JointTask, RouterTask
 from moist.teachers import open_signal_cache
 from moist.training import TrainingSettings, fit
 from moist.types import Partition
@@ -60,7 +60,7 @@ def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, A
     its tail, the gate from a clustering of its trunk's features, and the rest of the schedule trains the mixture.
     """
     space = workspace_from_payload(payload)
-    settings = load_config(MixtureSettings, payload["mixture"])
+    settings, weights = load_config(MixtureSettings, payload["mixture"]), load_config(JointSettings, payload["joint"])
     torch.manual_seed(payload["seed"])
     shared_epochs = round(settings.shared_start * payload["epochs"])
     mixture, history = new_mixture(space, settings), []
@@ -72,7 +72,7 @@ def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, A
         mixture = new_mixture(space, settings, student)
         start_gate_from_centres(mixture.gate, *_clusters(space, mixture.trunk, settings.num_domains, payload["seed"]))
     _compile(space, mixture.trunk, *([] if settings.active else [mixture.specialists]))
-    joint = JointTask(mixture, space.signals(), space.settings.loss, space.settings.joint, settings.active)
+    joint = JointTask(mixture, space.signals(), space.settings.loss, weights, settings.active)
     history = history + _fit(space, joint, payload, folder, advance, start=shared_epochs)
     (folder / "shared.pt").unlink(missing_ok=True)
     return _finish(space, mixture.deploy(), history, folder, _mixture_outputs)
