@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -110,5 +111,5 @@ def _entry(point: _Point, frontier: Sequence[Mapping[str, Any]]) -> dict[str, An
 def _growth(mixtures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Say whether accuracy ever falls as the number of domains grows, and by how much at most."""
     means = [mixture["accuracy"]["mean"] for mixture in mixtures]
-    falls = [max(0.0, before - after) for before, after in zip(means, means[1:])]
+    falls = [max(0.0, before - after) for before, after in pairwise(means)]
     return {"largest_fall_with_growth": max(falls), "dead_in_growth": sum(mixture["dead"] for mixture in mixtures)}
