@@ -88,7 +88,7 @@ class _Planner:
         self.shape = space.transform.input_shape
         self.example = space.example(64)
         # Only what training depends on, so that asking for another report or more workers trains nothing anew.
-        unused = {"name", "seed", "mixture", "joint", "inference", "controls", "jobs"}
+        unused = {"name", "seed", "mixture", "budget", "joint", "inference", "controls", "jobs"}
         settings = self.settings.model_dump(mode="json", exclude=unused, exclude_defaults=True)
         settings.get("training", {}).pop("epochs", None)  # each job has its own
         self.base = {

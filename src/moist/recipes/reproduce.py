@@ -9,6 +9,7 @@ from typing import Any
 
 from moist.config import ConfigError, dump_config, load_config, nearest
 from moist.importing import import_callable
+from moist.recipes.budget import choose_shape
 from moist.recipes.configs import shipped_configs
 from moist.recipes.describe import describe
 from moist.recipes.distill import finish_seed, total_seconds
@@ -115,11 +116,13 @@ def _reproduce(recipe: Recipe, request: StudyRequest) -> dict[str, Any]:
     settings = load_config(DistillSettings, shipped_configs()[recipe.config], [*trial, *request.overrides])
     folder, space = prepare(settings, quiet=request.quiet)
     name, every_seed, seeds, out = request.name, recipe.every_seed, request.seeds, request.out
+    space, search = choose_shape(space, folder, out, quiet=request.quiet)
+    settings = space.settings
     plans = {seed: make_plan(space, folder, out / f"seed-{seed}", seed) for seed in range(seeds)}
     plans = {seed: plan if seed == 0 else _only(plan, every_seed) for seed, plan in plans.items()}
     results = run_jobs(_renamed(plans, every_seed), settings.jobs, quiet=request.quiet)
     measured = {seed: finish_seed(space, plan, out / f"seed-{seed}") for seed, plan in plans.items()}
-    document = result_document(name, request.command, space, measured, total_seconds(results))
+    document = result_document(name, request.command, space, measured, total_seconds(results), search)
     dump_config(settings, out / "config.yaml")
     write_report(document, describe(space, measured[0], document["verdict"]), out / "report.html")
     return document
