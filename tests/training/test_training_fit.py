@@ -209,12 +209,15 @@ class Slope(nn.Module):
 class Nothing:
     """Batches for tasks that read none of it."""
 
+    def __init__(self, number=10):
+        self.number = number
+
     def __len__(self):
-        return 10
+        return self.number
 
     def epoch(self, epoch):
         rows = torch.zeros(1, dtype=torch.int64)
-        return iter([Batch(rows, rows, torch.zeros(1, 1), None)] * 10)
+        return iter([Batch(rows, rows, torch.zeros(1, 1), None)] * self.number)
 
 
 PLAIN = TrainingSettings(epochs=1, optimizer="sgd", momentum=0, learning_rate=0.5, warmup=0.2, gradient_clip=None)
@@ -277,3 +280,16 @@ def test_a_first_step_joins_an_earlier_part_of_the_schedule():
     fit(parts, Nothing(), PLAIN, seed=0, max_steps=4)
     fit(parts, Nothing(), PLAIN, seed=0, first_step=4)
     assert parts.weight.item() == pytest.approx(whole.weight.item())
+
+
+def test_a_part_with_a_schedule_of_its_own_runs_it_from_end_to_end():
+    # The last 6 of 10 steps on their own are what 6 steps alone would be.
+    alone, part = Slope(), Slope()
+    fit(alone, Nothing(6), PLAIN, seed=0)
+    fit(part, Nothing(), PLAIN, seed=0, first_step=4, own_schedule=True)
+    assert part.weight.item() == pytest.approx(alone.weight.item())
+    first, whole = Slope(), Slope()
+    fit(first, Nothing(), PLAIN, seed=0, max_steps=6, own_schedule=True)
+    assert first.weight.item() == pytest.approx(alone.weight.item())
+    fit(whole, Nothing(), PLAIN, seed=0, max_steps=6)
+    assert whole.weight.item() != pytest.approx(alone.weight.item())

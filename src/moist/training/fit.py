@@ -87,6 +87,7 @@ def fit(
     advance: Advance | None = None,
     first_step: int = 0,
     max_steps: int | None = None,
+    own_schedule: bool = False,
 ) -> list[dict[str, float]]:
     """Train ``task`` in place: backward, clip, step, log, checkpoint.
 
@@ -103,6 +104,8 @@ def fit(
         advance: told of every step; it may raise KeyboardInterrupt or SystemExit to end the run there.
         first_step: step to begin at, where an earlier part of the same schedule was trained by another task.
         max_steps: stop after this many steps in all, as an interruption would.
+        own_schedule: let learning rate and progress run their whole course between ``first_step`` and ``max_steps``,
+            instead of being those of this part of a longer training.
 
     Returns:
         One entry per finished epoch: the mean of every value that the task returned.
@@ -116,6 +119,7 @@ def fit(
     steps_per_epoch = len(batches)
     total = settings.epochs * steps_per_epoch
     last = total if max_steps is None else min(max_steps, total)
+    begin, length = (first_step, last - first_step) if own_schedule else (0, total)
     run.load()
     if advance is not None:
         advance(run.step - first_step, total=total)
@@ -123,8 +127,8 @@ def fit(
     while run.step < last:
         epoch, done = divmod(run.step, steps_per_epoch)
         for batch in islice(batches.epoch(epoch), done, done + last - run.step):
-            _set_learning_rate(optimizer, settings, run.step, total)
-            values = _train_step(task, batch, optimizer, settings, run.step / total)
+            _set_learning_rate(optimizer, settings, run.step - begin, length)
+            values = _train_step(task, batch, optimizer, settings, (run.step - begin) / length)
             run.record(values, last_of_epoch=(run.step + 1) % steps_per_epoch == 0)
             run.report(advance, f"loss {values['loss']:.3f}")
             run.save_now_and_then()
