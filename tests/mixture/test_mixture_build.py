@@ -182,6 +182,6 @@ def test_other_gates_keep_their_start():
 
 
 def test_a_restart_needs_a_shared_start():
-    with pytest.raises(ValueError, match="mixture.restart needs a shared start to go on from, got restart=0.3"):
+    with pytest.raises(ValueError, match=r"mixture\.restart needs a shared start to go on from, got restart=0\.3"):
         MixtureSettings(restart=0.3)
     assert MixtureSettings(restart=0.3, shared_start=0.5).restart == 0.3
