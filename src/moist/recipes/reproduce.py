@@ -50,6 +50,10 @@ RECIPES: dict[str, Recipe] = {
     "digits": Recipe("digits", "scikit-learn's 8×8 digits: the whole chain in two minutes", TRIAL),
     "letter": Recipe("letter", "UCI letter recognition, 26 classes, against an ensemble of networks", TRIAL, COMPARED),
     "covtype20k": Recipe("covtype20k", "forest cover types, 20,000 rows", TRIAL, COMPARED),
+    "optdigits": Recipe("optdigits", "optical digits, 10 classes from 64 pixel counts", TRIAL, COMPARED),
+    "pendigits": Recipe("pendigits", "pen digits, 10 classes from 16 coordinates", TRIAL, COMPARED),
+    "satimage": Recipe("satimage", "satellite images, 6 kinds of ground from 36 values", TRIAL, COMPARED),
+    "dry_bean": Recipe("dry_bean", "dry beans, 7 varieties from 16 measures", TRIAL, COMPARED),
     "banking77": Recipe("banking77", "77 intents of bank customers, taught by a sentence encoder", TRIAL),
     "cifar10": Recipe(
         "cifar10",
