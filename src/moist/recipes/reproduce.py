@@ -50,6 +50,8 @@ RECIPES: dict[str, Recipe] = {
     "letter": Recipe("letter", "UCI letter recognition, 26 classes, against an ensemble of networks", TRIAL, COMPARED),
     "covtype20k": Recipe("covtype20k", "forest cover types, 20,000 rows", TRIAL, COMPARED),
     "banking77": Recipe("banking77", "77 intents of bank customers, taught by a sentence encoder", TRIAL),
+    "clinc150": Recipe("clinc150", "150 intents of an assistant's users, taught by a sentence encoder", TRIAL),
+    "trec50": Recipe("trec50", "50 kinds of questions, taught by a sentence encoder", TRIAL),
     "cifar10": Recipe(
         "cifar10",
         "CIFAR-10 at about 3.2 MMAC, taught by the public ResNet-56",
