@@ -43,20 +43,17 @@ class Recipe:
 
 
 COMPARED = ("mixture", "student_same_cost")
-SINGLES = ("generalist", "student_same_total", "frontier")
 TRIAL = ("training.epochs=4", "controls.max_epochs=8", "controls.frontier=[0.5, 2]")
 
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe("digits", "scikit-learn's 8×8 digits: the whole chain in two minutes", TRIAL),
     "letter": Recipe("letter", "UCI letter recognition, 26 classes, against an ensemble of networks", TRIAL, COMPARED),
     "covtype20k": Recipe("covtype20k", "forest cover types, 20,000 rows", TRIAL, COMPARED),
-    "banking77": Recipe(
-        "banking77", "77 intents of bank customers, taught by a sentence encoder", TRIAL, (*COMPARED, *SINGLES)
-    ),
+    "banking77": Recipe("banking77", "77 intents of bank customers, taught by a sentence encoder", TRIAL, COMPARED),
     "clinc150": Recipe(
-        "clinc150", "150 intents of an assistant's users, taught by a sentence encoder", TRIAL, (*COMPARED, *SINGLES)
+        "clinc150", "150 intents of an assistant's users, taught by a sentence encoder", TRIAL, COMPARED
     ),
-    "trec50": Recipe("trec50", "50 kinds of questions, taught by a sentence encoder", TRIAL, (*COMPARED, *SINGLES)),
+    "trec50": Recipe("trec50", "50 kinds of questions, taught by a sentence encoder", TRIAL, COMPARED),
     "cifar10": Recipe(
         "cifar10",
         "CIFAR-10 at about 3.2 MMAC, taught by the public ResNet-56",
