@@ -1,5 +1,6 @@
 """Partitions: arrays in, disjoint domains out."""
 
+from moist.partition.class_groups import grow_groups, limit_domains, symmetric_confusions
 from moist.partition.domains import (
     ConfusionPartitioner,
     EmbeddingPartitioner,
@@ -13,5 +14,8 @@ __all__ = [
     "EmbeddingPartitioner",
     "RandomPartitioner",
     "confusion_matrix",
+    "grow_groups",
+    "limit_domains",
     "responsibilities",
+    "symmetric_confusions",
 ]

@@ -10,6 +10,7 @@ from sklearn.cluster import KMeans, SpectralClustering
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
+from moist.partition.class_groups import limit_domains, symmetric_confusions
 from moist.types import Partition, UserError
 
 __all__ = [
@@ -40,14 +41,16 @@ class ConfusionPartitioner:
     Args:
         num_domains: K, at most the number of classes that have an example.
         seed: seed of the clustering.
+        most_classes: most classes of a domain, at least C / K; None for any number.
 
     Every domain gets at least one class that has examples; a class without any joins the domain that it is most
     confused with. Ahmed, Baig and Torresani 2016, "Network of Experts" (arXiv 1604.06119), section 3.
     """
 
-    def __init__(self, num_domains: int, seed: int = 0) -> None:
+    def __init__(self, num_domains: int, seed: int = 0, most_classes: int | None = None) -> None:
         self.num_domains = num_domains
         self.seed = seed
+        self.most_classes = most_classes
 
     def partition(self, probs_NC: np.ndarray, target_N: np.ndarray | None = None) -> Partition:
         """Return class domains from teacher probabilities (N, C), softened if they are nearly one-hot.
@@ -70,6 +73,8 @@ class ConfusionPartitioner:
         classes[present] = self._cluster(affinity[np.ix_(present, present)])
         absent = np.setdiff1d(np.arange(len(affinity)), present)
         classes[absent] = classes[present[affinity[np.ix_(absent, present)].argmax(axis=1)]]
+        if self.most_classes is not None:
+            classes = limit_domains(classes, self.num_domains, symmetric_confusions(confusions), self.most_classes)
         return Partition(self.num_domains, classes[target], classes)
 
     def _cluster(self, affinity: np.ndarray) -> np.ndarray:
