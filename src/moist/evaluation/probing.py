@@ -63,7 +63,7 @@ def probe_experts(
     if not count or any(each.shape != (count,) for each in (mixed_N, own_N, target_N)):
         raise UserError(
             "probing needs the experts' classes (E, N) and (N,) of the rest with N at least 1, got "
-            f"{expert_classes_EN.shape}, {mixed_N.shape}, {own_N.shape}, {target_N.shape}; probe equally many rows of all"
+            f"{expert_classes_EN.shape}, {mixed_N.shape}, {own_N.shape}, {target_N.shape}; probe equally many of all"
         )
     right_EN = expert_classes_EN == target_N
     accuracy = np.full((num_experts, num_experts), np.nan)
