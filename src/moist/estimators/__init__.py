@@ -1,0 +1,14 @@
+"""Classic mixtures of experts, and the distilled mixture, in scikit-learn's shape."""
+
+from moist.estimators.hierarchical import (
+    HierarchicalMixtureOfExpertsClassifier,
+    HierarchicalMixtureOfExpertsRegressor,
+)
+from moist.estimators.mixture_of_experts import MixtureOfExpertsClassifier, MixtureOfExpertsRegressor
+
+__all__ = [
+    "HierarchicalMixtureOfExpertsClassifier",
+    "HierarchicalMixtureOfExpertsRegressor",
+    "MixtureOfExpertsClassifier",
+    "MixtureOfExpertsRegressor",
+]
