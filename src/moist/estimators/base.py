@@ -87,7 +87,7 @@ class BaseMixture(BaseEstimator):  # type: ignore[misc]
             )
 
     def _fit_em(self, rows_ND: np.ndarray, target_N: np.ndarray, weight_N: np.ndarray) -> tuple[Sample, np.ndarray]:
-        """Run EM from ``n_init`` starts and keep the best; return the sample and its weighted responsibilities (N, K)."""
+        """Run EM from ``n_init`` starts, keep the best, and return the sample and its weighted responsibilities."""
         if not weight_N.sum() > 0:
             raise UserError("at least one row must have a positive sample_weight, got none; mend the weights")
         kept = weight_N > 0

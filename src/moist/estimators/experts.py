@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import clone
 from typing_extensions import Self
 
+from moist.estimators.least_squares import solve_symmetric, weighted_gram
 from moist.estimators.sample import Sample
 from moist.estimators.softmax_regression import log_softmax, softmax_step
 
@@ -106,9 +107,8 @@ class GaussianExperts:
             total = float(weight_N.sum())
             if total <= 0:
                 continue
-            weighted_DN = (sample.design_ND * weight_N[:, None]).T
-            matrix_DD = weighted_DN @ sample.design_ND + np.diag(self.penalty_D)
-            coef_KD[k] = _solve(matrix_DD, weighted_DN @ sample.target_N)
+            matrix_DD = weighted_gram(sample.design_ND, weight_N) + np.diag(self.penalty_D)
+            coef_KD[k] = solve_symmetric(matrix_DD, (weight_N * sample.target_N) @ sample.design_ND)
             left_N = sample.target_N - sample.design_ND @ coef_KD[k]
             squares = float(weight_N @ left_N**2 + self.penalty_D @ coef_KD[k] ** 2)
             variance_K[k] = max(squares / total, self.least)
@@ -125,12 +125,6 @@ def gaussian_log_likelihood(target_N: np.ndarray, means_NK: np.ndarray, variance
     squares = (target_N[:, None] - means_NK) ** 2 / variance_K
     result: np.ndarray = -0.5 * (squares + np.log(2 * np.pi * variance_K))
     return result
-
-
-def _solve(matrix_DD: np.ndarray, right_D: np.ndarray) -> np.ndarray:
-    """Solve symmetric equations; where inputs repeat each other and there is no ridge, the shortest solution."""
-    solution: np.ndarray = np.linalg.lstsq(matrix_DD, right_D, rcond=1e-12)[0]
-    return solution
 
 
 @dataclass(frozen=True)

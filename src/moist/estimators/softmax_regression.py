@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from moist.estimators.least_squares import solve_symmetric, weighted_gram
+
 __all__ = ["log_softmax", "softmax_step"]
 
 MOST_PRODUCTS = 15
@@ -27,13 +29,14 @@ def softmax_step(
 ) -> np.ndarray:
     """Return better coefficients of Σ_nc t_nc log softmax(x_n B)_c - ½ Σ_d λ_d |B_d|², after one Newton step.
 
-    It is one iteration of iteratively reweighted least squares (IRLS), whose weighted least-squares problem is solved
-    by a few conjugate gradients: the Hessian of D · C columns is never formed, so the time is linear in N, D and C. The
-    step is halved until the objective grows; where it never does, the coefficients stay, so it cannot fall.
+    It is one iteration of iteratively reweighted least squares (IRLS). For more than two classes the weighted
+    least-squares problem is solved by a few conjugate gradients: the Hessian of D · C columns is never formed, so the
+    time is linear in N, D and C. The step is halved until the objective grows; where it never does, the coefficients
+    stay, so it cannot fall.
 
     Args:
         design_ND: (N, D) inputs, the constant among them.
-        coef_DC: (D, C) where to start.
+        coef_DC: (D, C) where to start; with two classes, the one column the negative of the other.
         target_NC: (N, C) non-negative; a row sums to the row's weight.
         penalty_D: (D,) ridge of each input, 0 for the constant.
 
@@ -44,9 +47,12 @@ def softmax_step(
     log_probs_NC = log_softmax(design_ND @ coef_DC)
     probs_NC = np.exp(log_probs_NC)
     gradient_DC = problem.gradient(coef_DC, probs_NC)
-    direction_DC = _conjugate_gradients(
-        lambda vector_DC: problem.curvature(vector_DC, probs_NC), gradient_DC, problem.diagonal(probs_NC)
-    )
+    if coef_DC.shape[1] == 2:
+        direction_DC = problem.solution_of_two(gradient_DC, probs_NC)
+    else:
+        direction_DC = _conjugate_gradients(
+            lambda vector_DC: problem.curvature(vector_DC, probs_NC), gradient_DC, problem.diagonal(probs_NC)
+        )
     slope = float((gradient_DC * direction_DC).sum())
     start, size = problem.value(coef_DC, log_probs_NC), 1.0
     for _ in range(MOST_HALVINGS):
@@ -81,6 +87,16 @@ class _Problem:
         moved_NC *= self.weight_N1
         result: np.ndarray = self.design_ND.T @ moved_NC + self.penalty_D1 * vector_DC
         return result
+
+    def solution_of_two(self, gradient_DC: np.ndarray, probs_NC: np.ndarray) -> np.ndarray:
+        """Return Newton's direction for two classes, whose coefficients are each other's negative.
+
+        They stay so from a start at zero, and the Hessian shrinks to (D, D), which is cheaper formed than multiplied.
+        """
+        spread_N = 2 * self.weight_N1[:, 0] * probs_NC[:, 0] * probs_NC[:, 1]
+        matrix_DD = weighted_gram(self.design_ND, spread_N) + np.diag(self.penalty_D1[:, 0])
+        step_D = solve_symmetric(matrix_DD, (gradient_DC[:, 0] - gradient_DC[:, 1]) / 2)
+        return np.stack([step_D, -step_D], axis=1)
 
     def diagonal(self, probs_NC: np.ndarray) -> np.ndarray:
         spread_NC = self.weight_N1 * probs_NC * (1 - probs_NC)

@@ -5,6 +5,7 @@ from moist.partition.domains import (
     EmbeddingPartitioner,
     RandomPartitioner,
     confusion_matrix,
+    domain_rows,
     responsibilities,
 )
 
@@ -13,5 +14,6 @@ __all__ = [
     "EmbeddingPartitioner",
     "RandomPartitioner",
     "confusion_matrix",
+    "domain_rows",
     "responsibilities",
 ]

@@ -23,7 +23,7 @@ from moist.mixture import (
     pool_features,
     start_gate_from_centres,
 )
-from moist.partition import ConfusionPartitioner, EmbeddingPartitioner, RandomPartitioner
+from moist.partition import ConfusionPartitioner, EmbeddingPartitioner, RandomPartitioner, domain_rows
 from moist.progress import Advance
 from moist.recipes.workspace import Workspace, workspace_from_payload
 from moist.storage import write_atomic, write_json
@@ -142,7 +142,7 @@ def train_specialist(payload: Payload, folder: Path, advance: Advance) -> dict[s
     generalist = load_generalist(space, Path(payload["generalist"]))
     _freeze_trunk(generalist, settings.trunk_stages)
     partition = make_partition(space, settings, payload["partition_seed"])
-    rows = _domain_rows(partition, payload["domain"], settings.outside, payload["seed"])
+    rows = domain_rows(partition, payload["domain"], settings.outside, payload["seed"])
     task = _FrozenTrunkTask(
         generalist, settings.trunk_stages, DistillTask(generalist, space.signals(), space.settings.loss)
     )
@@ -174,15 +174,6 @@ class _FrozenTrunkTask(nn.Module):
     def forward(self, *arguments: Any) -> dict[str, Tensor]:
         values: dict[str, Tensor] = self.task(*arguments)
         return values
-
-
-def _domain_rows(partition: Partition, domain: int, outside: float, seed: int) -> np.ndarray:
-    own = np.flatnonzero(partition.assignment == domain)
-    if outside == 0:
-        return own
-    others = np.flatnonzero(partition.assignment != domain)
-    wanted = min(len(others), round(len(own) * outside / max(1 - outside, 1e-9)))
-    return np.sort(np.concatenate([own, np.random.default_rng(seed).choice(others, wanted, replace=False)]))
 
 
 def train_gate(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:

@@ -19,12 +19,12 @@ from threadpoolctl import threadpool_limits
 
 from moist.evaluation import evaluate
 from moist.progress import Advance
-from moist.recipes.classic.systems import BUILDERS, DESLIB, TEACHER
+from moist.recipes.classic.systems import BUILDERS, DESLIB, TEACHER, build_distilled
 from moist.recipes.classic.tables import Fold, load_fold
 from moist.storage import read_json
 from moist.types import UserError
 
-__all__ = ["DESLIB_PYTHON", "measure_deslib", "measure_system"]
+__all__ = ["DESLIB_PYTHON", "measure_deslib", "measure_distilled", "measure_system"]
 
 Payload = dict[str, Any]
 DESLIB_PYTHON = "MOIST_DESLIB_PYTHON"  # interpreter of an environment with DESlib; not part of a job's payload
@@ -53,6 +53,26 @@ def measure_system(payload: Payload, folder: Path, advance: Advance) -> dict[str
     if payload["system"] == TEACHER:
         joblib.dump(model, folder / "model.joblib")
     return {**result, "bytes": len(pickle.dumps(model))}
+
+
+def measure_distilled(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
+    """Distil the boosting that was fitted on the same fold, and time both in turns.
+
+    The payload is as in :func:`measure_system`. The time of the fit does not hold the teacher's own.
+    """
+    del advance
+    fold = _fold(payload)
+    teacher = joblib.load(folder.parent / TEACHER / "model.joblib")
+    model = build_distilled(teacher, payload["seed"])
+    with threadpool_limits(1):
+        started = time.perf_counter()
+        model.fit(fold.train, fold.train_target)
+        seconds = time.perf_counter() - started
+        result = {**score(model.predict_proba(fold.test), model.classes_, fold), "fit_seconds": seconds}
+        if payload["fold"] == TIMED_FOLD:
+            result |= time_prediction(model, fold)
+            result |= {f"teacher_{name}": value for name, value in time_prediction(teacher, fold).items()}
+    return {**result, "macs": model.cost_, "bytes": len(pickle.dumps(model.mixture_))}
 
 
 def measure_deslib(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The rivals by name: how each is built from a seed."""
+"""The systems by name, every one with its library's defaults, and how each is built from a seed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-__all__ = ["BUILDERS", "DESLIB", "SYSTEMS", "TEACHER"]
+from moist.estimators import (
+    DistilledMixtureClassifier,
+    HierarchicalMixtureOfExpertsClassifier,
+    MixtureOfExpertsClassifier,
+)
+
+__all__ = ["BUILDERS", "DESLIB", "DISTILLED", "SYSTEMS", "TEACHER", "build_distilled"]
 
 TEACHER = "boosting"
+DISTILLED = "distilled_mixture"
 DESLIB = ("knora_e", "meta_des")
-NUM_LEAVES = 8
+NUM_EXPERTS = NUM_LEAVES = 8
+DEPTH = 3  # of two branches each: as many experts as leaves
 
 
 def _logistic(_: int) -> LogisticRegression:
@@ -38,12 +46,27 @@ def _boosting(seed: int) -> HistGradientBoostingClassifier:
     return HistGradientBoostingClassifier(random_state=seed)
 
 
+def _mixture(seed: int) -> MixtureOfExpertsClassifier:
+    return MixtureOfExpertsClassifier(NUM_EXPERTS, random_state=seed)
+
+
+def _hierarchy(seed: int) -> HierarchicalMixtureOfExpertsClassifier:
+    return HierarchicalMixtureOfExpertsClassifier(DEPTH, random_state=seed)
+
+
+def build_distilled(teacher: Any, seed: int) -> DistilledMixtureClassifier:
+    """Return the distilled mixture with its defaults, to be taught by a fitted teacher."""
+    return DistilledMixtureClassifier(teacher, random_state=seed)
+
+
 BUILDERS: dict[str, Callable[[int], Any]] = {
     "logistic_regression": _logistic,
     "cart": _cart,
     "cart_same_leaves": _cart_same_leaves,
     "stacking": _stacking,
     TEACHER: _boosting,
+    "mixture_of_experts": _mixture,
+    "hierarchical_mixture": _hierarchy,
 }
 # In the order of the tables.
-SYSTEMS = (*BUILDERS, *DESLIB)
+SYSTEMS = (*BUILDERS, DISTILLED, *DESLIB)
