@@ -61,7 +61,8 @@ class DensityNetwork(nn.Module):
         log_weights, means, scales = self(inputs)
         standard = (target[:, None] - means) / scales
         components = -0.5 * (standard.square() + math.log(2 * math.pi)) - scales.log()
-        return (log_weights + components).logsumexp(dim=1)
+        result: Tensor = (log_weights + components).logsumexp(dim=1)
+        return result
 
 
 class DensityTask(nn.Module):

@@ -192,7 +192,7 @@ class DistilledMixtureClassifier(ClassifierMixin, BaseEstimator):  # type: ignor
             probs.append(spread_probs(self.teacher_, crossing.of(source), self.classes_))
         log_target = soft_targets(np.concatenate(probs), np.searchsorted(self.classes_, labels), self.label_weight)
         lesson = self._lesson(rows, crossing.of(rows), log_target, student, settings, seed)
-        self.mixture_ = distil(lesson)
+        self.mixture_, self._transform = distil(lesson), lesson.transform
         self._student, self._mixture_settings, self._example = student, settings, lesson.example(512)
         self._fast = FastMixture.of(self.mixture_)
         self._load = np.bincount(self._route(rows), minlength=settings.num_domains) / len(rows)
@@ -242,7 +242,7 @@ class DistilledMixtureClassifier(ClassifierMixin, BaseEstimator):  # type: ignor
                 raise UserError(f"{name} must be a share, at most 1, got {getattr(self, name)!r}; lower it")
         try:
             settings = MixtureSettings(
-                method=self.method,  # type: ignore[arg-type]
+                method=self.method,
                 num_domains=int(self.num_specialists),
                 router=RouterSettings(kind="linear"),
                 outside=float(self.outside),
@@ -275,7 +275,7 @@ class DistilledMixtureClassifier(ClassifierMixin, BaseEstimator):  # type: ignor
         rows = self._reader.read(self, X)
         if self._fast is None:
             return self.mixture_.predict_proba(rows)
-        return self._fast.predict_proba(self.mixture_.transform.encode(rows))
+        return self._fast.predict_proba(self._transform.encode(rows))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of each row.
@@ -312,7 +312,7 @@ class DistilledMixtureClassifier(ClassifierMixin, BaseEstimator):  # type: ignor
 
     def _route(self, rows: np.ndarray) -> np.ndarray:
         if self._fast is not None:
-            return self._fast.route(self.mixture_.transform.encode(rows))
+            return self._fast.route(self._transform.encode(rows))
         chosen: np.ndarray = self.mixture_.predict_all(rows).routing.expert_indices[:, 0].numpy()
         return chosen
 

@@ -13,7 +13,8 @@ __all__ = ["log_softmax", "softmax_step"]
 MOST_PRODUCTS = 15
 ENOUGH = 0.1  # of the gradient's length: EM moves the targets after every step, so a closer solution is wasted
 SUFFICIENT = 1e-4
-MOST_HALVINGS = 12
+MOST_HALVINGS = 40
+ROUNDING = 1e-13  # a gain that is a smaller share of the objective cannot be told from none
 
 
 def log_softmax(logits_NC: np.ndarray) -> np.ndarray:
@@ -55,6 +56,8 @@ def softmax_step(
         )
     slope = float((gradient_DC * direction_DC).sum())
     start, size = problem.value(coef_DC, log_probs_NC), 1.0
+    if slope <= ROUNDING * abs(start):
+        return coef_DC
     for _ in range(MOST_HALVINGS):
         trial_DC = coef_DC + size * direction_DC
         if problem.value(trial_DC, log_softmax(design_ND @ trial_DC)) >= start + SUFFICIENT * size * slope:

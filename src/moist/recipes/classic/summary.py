@@ -137,7 +137,7 @@ def verdict(derived: Mapping[str, Any], num_tables: int) -> str:
         least = {batch: derived["faster_than_teacher"][batch]["least"] for batch in BARS}
         near = len(derived["distilled_within_a_point"])
         text += (
-            f" It is within a point of its teacher on {near} of {num_tables}, and at least {least['batch_1']:.1f} times "
-            f"as fast at batch 1, {least['batch_10000']:.1f} times at batch 10,000."
+            f" It is within a point of its teacher on {near} of {num_tables}, and at least {least['batch_1']:.1f} "
+            f"times as fast at batch 1, {least['batch_10000']:.1f} times at batch 10,000."
         )
     return text
