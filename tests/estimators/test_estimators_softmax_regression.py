@@ -31,23 +31,27 @@ def test_with_a_constant_alone_the_odds_are_those_of_the_weights():
     assert coef[0, 0] - coef[0, 1] == pytest.approx(np.log(3), abs=1e-6)
 
 
-def test_repeated_steps_reach_scikit_learns_maximum():
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_repeated_steps_reach_scikit_learns_maximum(num_classes):
     random = np.random.default_rng(0)
     rows = random.normal(size=(200, 3))
-    labels = (rows @ random.normal(size=(3, 3)) + random.gumbel(size=(200, 3))).argmax(axis=1)
+    labels = (rows @ random.normal(size=(3, num_classes)) + random.gumbel(size=(200, num_classes))).argmax(axis=1)
     weight = random.uniform(0.5, 2, size=200)
     design = np.column_stack([np.ones(200), rows])
-    coef = steps(design, np.eye(3)[labels] * weight[:, None], np.array([0.0, 2, 2, 2]), 30)
-    expected = LogisticRegression(C=0.5, tol=1e-10, max_iter=1000).fit(rows, labels, sample_weight=weight)
+    coef = steps(design, np.eye(num_classes)[labels] * weight[:, None], np.array([0.0, 2, 2, 2]), 30)
+    # For two classes scikit-learn has one column u, here there are u / 2 and -u / 2: half the penalty at the same λ.
+    strength = 0.5 if num_classes == 3 else 1.0
+    expected = LogisticRegression(C=strength, tol=1e-10, max_iter=1000).fit(rows, labels, sample_weight=weight)
     assert np.exp(log_softmax(design @ coef)) == pytest.approx(expected.predict_proba(rows), abs=1e-4)
 
 
+@pytest.mark.parametrize("num_classes", [2, 3])
 @pytest.mark.parametrize("seed", range(5))
-def test_a_step_is_never_for_the_worse(seed):
+def test_a_step_is_never_for_the_worse(seed, num_classes):
     random = np.random.default_rng(seed)
     # Far from the maximum and nearly separable: where a whole Newton step overshoots.
-    design, coef = random.normal(size=(30, 4)), 20 * random.normal(size=(4, 3))
-    target, penalty = random.uniform(size=(30, 3)) ** 8, np.full(4, 1e-6)
+    design, coef = random.normal(size=(30, 4)), 20 * random.normal(size=(4, num_classes))
+    target, penalty = random.uniform(size=(30, num_classes)) ** 8, np.full(4, 1e-6)
     values = [objective(design, coef, target, penalty)]
     for _ in range(15):
         coef = softmax_step(design, coef, target, penalty)

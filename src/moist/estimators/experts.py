@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from moist.estimators.least_squares import solve_symmetric, weighted_gram
 from moist.estimators.sample import Sample
-from moist.estimators.softmax_regression import log_softmax, softmax_step
+from moist.estimators.softmax_regression import log_softmax, softmax_step, softplus
 
 __all__ = ["Experts", "FittedClassifiers", "FittedRegressors", "GaussianExperts", "LogisticExperts"]
 
@@ -56,6 +56,10 @@ class LogisticExperts:
 
     def log_likelihood(self, sample: Sample) -> np.ndarray:
         rows = np.arange(len(sample.target_N))
+        if self.coef_KDC.shape[2] == 2:
+            margin_DK = (self.coef_KDC[:, :, 1] - self.coef_KDC[:, :, 0]).T
+            sign_N1 = np.where(sample.target_N == 1, -1.0, 1.0)[:, None]
+            return -softplus(sign_N1 * (sample.design_ND @ margin_DK))
         # One expert at a time: (N, C) stays in the cache where (N, K, C) would not.
         columns = [log_softmax(sample.design_ND @ coef_DC)[rows, sample.target_N] for coef_DC in self.coef_KDC]
         return np.stack(columns, axis=1)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import expit
 
 from moist.estimators.least_squares import solve_symmetric, weighted_gram
 
-__all__ = ["log_softmax", "softmax_step"]
+__all__ = ["log_softmax", "softmax_step", "softplus"]
 
 MOST_PRODUCTS = 15
 ENOUGH = 0.1  # of the gradient's length: EM moves the targets after every step, so a closer solution is wasted
 SUFFICIENT = 1e-4
 MOST_HALVINGS = 40
+BEND_ROWS = 8192  # and at least a hundred for each input
 ROUNDING = 1e-13  # a gain that is a smaller share of the objective cannot be told from none
 
 
@@ -44,26 +46,75 @@ def softmax_step(
     Jordan and Jacobs 1994, "Hierarchical Mixtures of Experts and the EM Algorithm", section 3 and appendix A; the
     conjugate gradients after Komarek and Moore 2005, "Making Logistic Regression a Core Data Mining Tool with TR-IRLS".
     """
+    if coef_DC.shape[1] == 2:
+        return _binary_step(design_ND, coef_DC, target_NC, penalty_D)
     problem = _Problem(design_ND, target_NC, penalty_D)
     log_probs_NC = log_softmax(design_ND @ coef_DC)
     probs_NC = np.exp(log_probs_NC)
     gradient_DC = problem.gradient(coef_DC, probs_NC)
-    if coef_DC.shape[1] == 2:
-        direction_DC = problem.solution_of_two(gradient_DC, probs_NC)
-    else:
-        direction_DC = _conjugate_gradients(
-            lambda vector_DC: problem.curvature(vector_DC, probs_NC), gradient_DC, problem.diagonal(probs_NC)
-        )
+    direction_DC = _conjugate_gradients(
+        lambda vector_DC: problem.curvature(vector_DC, probs_NC), gradient_DC, problem.diagonal(probs_NC)
+    )
+
+    def value(trial_DC: np.ndarray) -> float:
+        return problem.value(trial_DC, log_softmax(design_ND @ trial_DC))
+
     slope = float((gradient_DC * direction_DC).sum())
-    start, size = problem.value(coef_DC, log_probs_NC), 1.0
+    return _climb(value, coef_DC, direction_DC, problem.value(coef_DC, log_probs_NC), slope)
+
+
+def _climb(
+    value: Callable[[np.ndarray], float], coef: np.ndarray, direction: np.ndarray, start: float, slope: float
+) -> np.ndarray:
+    """Return the longest of the halved steps that raises the objective enough, or ``coef`` where none does."""
+    size = 1.0
     if slope <= ROUNDING * abs(start):
-        return coef_DC
+        return coef
     for _ in range(MOST_HALVINGS):
-        trial_DC = coef_DC + size * direction_DC
-        if problem.value(trial_DC, log_softmax(design_ND @ trial_DC)) >= start + SUFFICIENT * size * slope:
-            return trial_DC
+        trial = coef + size * direction
+        if value(trial) >= start + SUFFICIENT * size * slope:
+            return trial
         size /= 2
-    return coef_DC
+    return coef
+
+
+def _binary_step(
+    design_ND: np.ndarray, coef_D2: np.ndarray, target_N2: np.ndarray, penalty_D: np.ndarray
+) -> np.ndarray:
+    """Take the same step for two classes, whose coefficients are u and -u: one score a row, and a Hessian of (D, D).
+
+    With score s = 2 u·x, p = σ(s) and weights w: the objective is Σ t₀ s - w log(1 + eˢ) - λ u², its gradient
+    2 (Xᵀ(t₀ - w p) - λ u), its negative Hessian 2 (2 Xᵀ w p (1 - p) X + λ).
+    """
+    first_N, weight_N = target_N2[:, 0], target_N2.sum(axis=1)
+
+    def value_at(u_D: np.ndarray, score_N: np.ndarray) -> float:
+        return float(first_N @ score_N - weight_N @ softplus(score_N) - penalty_D @ u_D**2)
+
+    u_D = (coef_D2[:, 0] - coef_D2[:, 1]) / 2
+    score_N = 2 * (design_ND @ u_D)
+    probs_N = expit(score_N)
+    half_gradient_D = (first_N - weight_N * probs_N) @ design_ND - penalty_D * u_D
+    # A direction need not be exact, the step along it is checked: rows that hardly bend the objective are left out, and
+    # of many rows some tell as much (Roosta-Khorasani and Mahoney 2016, "Sub-Sampled Newton Methods").
+    bend_N = 2 * weight_N * probs_N * (1 - probs_N)
+    bend_DD = weighted_gram(design_ND, bend_N, negligible=1e-3, most_rows=max(BEND_ROWS, 100 * len(u_D)))
+    direction_D = solve_symmetric(bend_DD + np.diag(penalty_D), half_gradient_D)
+    slope = 2 * float(half_gradient_D @ direction_D)
+    better_D = _climb(
+        lambda trial_D: value_at(trial_D, 2 * (design_ND @ trial_D)),
+        u_D,
+        direction_D,
+        value_at(u_D, score_N),
+        slope,
+    )
+    return np.stack([better_D, -better_D], axis=1)
+
+
+def softplus(score_N: np.ndarray) -> np.ndarray:
+    """Return log(1 + eˢ), safe against overflow."""
+    result: np.ndarray = np.maximum(score_N, 0) + np.log1p(np.exp(-np.abs(score_N)))
+    return result
 
 
 class _Problem:
@@ -90,16 +141,6 @@ class _Problem:
         moved_NC *= self.weight_N1
         result: np.ndarray = self.design_ND.T @ moved_NC + self.penalty_D1 * vector_DC
         return result
-
-    def solution_of_two(self, gradient_DC: np.ndarray, probs_NC: np.ndarray) -> np.ndarray:
-        """Return Newton's direction for two classes, whose coefficients are each other's negative.
-
-        They stay so from a start at zero, and the Hessian shrinks to (D, D), which is cheaper formed than multiplied.
-        """
-        spread_N = 2 * self.weight_N1[:, 0] * probs_NC[:, 0] * probs_NC[:, 1]
-        matrix_DD = weighted_gram(self.design_ND, spread_N) + np.diag(self.penalty_D1[:, 0])
-        step_D = solve_symmetric(matrix_DD, (gradient_DC[:, 0] - gradient_DC[:, 1]) / 2)
-        return np.stack([step_D, -step_D], axis=1)
 
     def diagonal(self, probs_NC: np.ndarray) -> np.ndarray:
         spread_NC = self.weight_N1 * probs_NC * (1 - probs_NC)
