@@ -1,7 +1,7 @@
 """Time the EM of mixtures of experts: 100,000 rows of 50 inputs, 8 experts, one thread, and smaller tables beside it.
 
-Measured, at the default tolerance and limit of iterations: wall clock and CPU time of a fit, and its iterations. Computed: the
-exponent of growth, the slope of log seconds per iteration over log rows; 1 is linear.
+Measured, at the default tolerance and limit of iterations: wall clock and CPU time of a fit, and its iterations.
+Computed: the exponent of growth, the slope of log seconds per iteration over log rows; 1 is linear.
 
     python benchmarks/classic_em.py
 """
