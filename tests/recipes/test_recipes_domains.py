@@ -11,8 +11,9 @@ import pytest
 from moist import load_bundle
 from moist.config import ConfigError
 from moist.mixture import inspect_bundle
+from moist.partition import domain_rows
 from moist.recipes import DistillSettings, distill
-from moist.recipes.domains import class_groups, domain_rows, make_partition
+from moist.recipes.domains import class_groups, make_partition
 from moist.recipes.workspace import prepare
 from moist.types import Partition
 

@@ -6,6 +6,7 @@ from moist.partition.domains import (
     EmbeddingPartitioner,
     RandomPartitioner,
     confusion_matrix,
+    domain_rows,
     responsibilities,
 )
 
@@ -14,6 +15,7 @@ __all__ = [
     "EmbeddingPartitioner",
     "RandomPartitioner",
     "confusion_matrix",
+    "domain_rows",
     "grow_groups",
     "limit_domains",
     "responsibilities",

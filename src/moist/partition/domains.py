@@ -18,6 +18,7 @@ __all__ = [
     "EmbeddingPartitioner",
     "RandomPartitioner",
     "confusion_matrix",
+    "domain_rows",
     "responsibilities",
 ]
 
@@ -155,6 +156,23 @@ class RandomPartitioner:
         _check_examples(self.num_domains, num_examples)
         assignment = np.arange(num_examples) % self.num_domains
         return Partition(self.num_domains, np.random.default_rng(self.seed).permutation(assignment))
+
+
+def domain_rows(partition: Partition, domain: int, outside: float, seed: int) -> np.ndarray:
+    """Return the rows that a specialist learns from, ascending: its own domain's, and some drawn from the others.
+
+    Args:
+        partition: the domains.
+        domain: which one.
+        outside: share of the result that is drawn from outside the domain, as far as there are so many rows.
+        seed: of the draw.
+    """
+    own = np.flatnonzero(partition.assignment == domain)
+    if outside == 0:
+        return own
+    others = np.flatnonzero(partition.assignment != domain)
+    wanted = min(len(others), round(len(own) * outside / max(1 - outside, 1e-9)))
+    return np.sort(np.concatenate([own, np.random.default_rng(seed).choice(others, wanted, replace=False)]))
 
 
 def responsibilities(loss_NK: np.ndarray, log_prior_NK: np.ndarray) -> np.ndarray:

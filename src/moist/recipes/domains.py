@@ -20,7 +20,7 @@ from moist.recipes.workspace import Workspace
 from moist.teachers import open_signal_cache
 from moist.types import Partition
 
-__all__ = ["class_groups", "domain_rows", "make_partition"]
+__all__ = ["class_groups", "make_partition"]
 
 
 def make_partition(space: Workspace, settings: MixtureSettings, seed: int) -> Partition:
@@ -67,13 +67,3 @@ def _labels(space: Workspace) -> np.ndarray:
     """Return the training labels, or where there are none what the teacher says."""
     target = space.splits.train.target
     return space.teacher_logits("train").argmax(axis=1) if target is None else target
-
-
-def domain_rows(partition: Partition, domain: int, outside: float, seed: int) -> np.ndarray:
-    """Return the training rows of one domain, with the wanted share of others drawn from outside it."""
-    own = np.flatnonzero(partition.assignment == domain)
-    if outside == 0:
-        return own
-    others = np.flatnonzero(partition.assignment != domain)
-    wanted = min(len(others), round(len(own) * outside / max(1 - outside, 1e-9)))
-    return np.sort(np.concatenate([own, np.random.default_rng(seed).choice(others, wanted, replace=False)]))

@@ -24,9 +24,9 @@ from moist.mixture import (
     start_gate_from_centres,
     start_gate_from_head,
 )
-from moist.partition import EmbeddingPartitioner
+from moist.partition import EmbeddingPartitioner, domain_rows
 from moist.progress import Advance
-from moist.recipes.domains import class_groups, domain_rows, make_partition
+from moist.recipes.domains import class_groups, make_partition
 from moist.recipes.workspace import Workspace, workspace_from_payload
 from moist.storage import write_atomic, write_json
 from moist.students import Student, StudentSettings, create_student
