@@ -1,0 +1,6 @@
+"""Exported mixtures, run without torch: this room, and what it imports, needs NumPy and ONNX Runtime only."""
+
+from moist.runtime.prediction import RoutedPrediction
+from moist.runtime.session import RoutedSession
+
+__all__ = ["RoutedPrediction", "RoutedSession"]
