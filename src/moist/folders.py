@@ -73,9 +73,7 @@ class SealedFolder:
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path} must be JSON, it is damaged ({error}); {self.remedy}") from None
         if not isinstance(manifest, dict):
-            raise UserError(
-                f"{path} must hold an object, got {type(manifest).__name__}; {self.remedy}"
-            )
+            raise UserError(f"{path} must hold an object, got {type(manifest).__name__}; {self.remedy}")
         if manifest.get("schema") != self.schema:
             raise UserError(
                 f"{path} must have schema version {self.schema}, got {manifest.get('schema')!r}, written "

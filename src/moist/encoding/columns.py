@@ -53,7 +53,9 @@ class TableColumns:
             UserError: a column is missing, or a numeric column holds something else.
         """
         raw = np.empty((len(rows), len(self.columns)), dtype=np.float32)
-        codes: list[dict[str | None, int]] = [{name: code for code, name in enumerate(column.categories)} for column in self.columns]
+        codes: list[dict[str | None, int]] = [
+            {name: code for code, name in enumerate(column.categories)} for column in self.columns
+        ]
         for number, row in enumerate(rows):
             for i, column in enumerate(self.columns):
                 if column.name not in row:
@@ -74,6 +76,10 @@ class TableColumns:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the columns that ``to_dict`` wrote."""
         return cls(tuple(Column(c["name"], c["kind"], tuple(c["categories"])) for c in values["columns"]))
+
+
+def _codes(column: Column) -> dict[str | None, int]:
+    return {name: code for code, name in enumerate(column.categories)}
 
 
 def _is_missing(value: Any) -> bool:

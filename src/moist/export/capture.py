@@ -55,8 +55,8 @@ class Capture:
             fragment, difference = self._build(module, example, expected, key, name)
         if difference > TOLERANCE:
             raise UserError(
-                f"the graph of {name} must give what torch gives, within {TOLERANCE:g}; it differs by {difference:.3g}; "
-                "leave out what draws at random or depends on the values of the input"
+                f"the graph of {name} must give what torch gives, within {TOLERANCE:g}; it differs by "
+                f"{difference:.3g}; leave out what draws at random or depends on the values of the input"
             )
         return fragment
 

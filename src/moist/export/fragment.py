@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moist.export.onnx_library import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper, onnx
+from moist.export.onnx_library import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+)
 
 __all__ = ["Fragment", "Placed", "constant", "make_model", "value"]
 
@@ -81,7 +90,7 @@ class Fragment:
         )
 
 
-def value(name: str, kind: int, shape: Iterable[int | str]) -> onnx.ValueInfoProto:
+def value(name: str, kind: int, shape: Iterable[int | str]) -> ValueInfoProto:
     """Return the description of an input or an output."""
     return helper.make_tensor_value_info(name, kind, list(shape))
 
@@ -124,9 +133,14 @@ def _renamed_node(node: NodeProto, names: Mapping[str, str]) -> NodeProto:
     renamed.ClearField("doc_string")
     renamed.ClearField("metadata_props")
     for attribute in renamed.attribute:
-        for graph in [attribute.g, *attribute.graphs]:
+        for graph in _inner_graphs(attribute):
             _rename_graph(graph, names)
     return renamed
+
+
+def _inner_graphs(attribute: AttributeProto) -> list[GraphProto]:
+    # Merely to look at a field that is not set is fine; to change it would set it.
+    return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
 
 
 def _rename_graph(graph: GraphProto, names: Mapping[str, str]) -> None:
@@ -149,5 +163,5 @@ def _all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
     for node in graph.node:
         yield node
         for attribute in node.attribute:
-            for inner in [attribute.g, *attribute.graphs]:
+            for inner in _inner_graphs(attribute):
                 yield from _all_nodes(inner)

@@ -5,8 +5,17 @@ from __future__ import annotations
 from moist.errors import UserError
 
 try:
-    import onnx
-    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper
+    from onnx import (
+        AttributeProto,
+        GraphProto,
+        ModelProto,
+        NodeProto,
+        TensorProto,
+        ValueInfoProto,
+        checker,
+        helper,
+        numpy_helper,
+    )
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxscript.optimizer import optimize
 except ImportError as error:
@@ -16,6 +25,7 @@ except ImportError as error:
     ) from error
 
 __all__ = [
+    "AttributeProto",
     "CalibrationDataReader",
     "GraphProto",
     "ModelProto",
@@ -27,7 +37,6 @@ __all__ = [
     "checker",
     "helper",
     "numpy_helper",
-    "onnx",
     "optimize",
     "quantize_static",
 ]

@@ -73,9 +73,7 @@ def _table(transform: TableTransform) -> Fragment:
     nodes.append(helper.make_node("Concat", parts, [READ], axis=1))
     used = {name for node in nodes for name in node.input}
     kept = tuple(weight for weight in weights if weight.name in used)
-    return Fragment(
-        tuple(nodes), kept, RAW, READ, TensorProto.FLOAT, (len(kinds),), tuple(transform.input_shape.shape)
-    )
+    return Fragment(tuple(nodes), kept, RAW, READ, TensorProto.FLOAT, (len(kinds),), tuple(transform.input_shape.shape))
 
 
 def _numeric_nodes(*, marks: bool) -> tuple[list[NodeProto], list[str]]:
