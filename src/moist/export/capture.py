@@ -75,7 +75,7 @@ def _trace(module: nn.Module, example: Tensor) -> ModelProto:
     torch.onnx.export(
         module,
         (example,),
-        file,
+        file,  # type: ignore[arg-type]
         dynamo=False,
         opset_version=OPSET,
         input_names=["input"],
@@ -92,7 +92,8 @@ def _program(module: nn.Module, example: Tensor) -> ModelProto:
     )
     if program is None:
         raise UserError("the exporter gave nothing; use another student")
-    return optimize(program.model_proto)
+    model: ModelProto = optimize(program.model_proto)
+    return model
 
 
 @contextmanager
