@@ -82,7 +82,13 @@ def _trace(module: nn.Module, example: Tensor) -> ModelProto:
         output_names=["output"],
         dynamic_axes={"input": {0: "N"}},
     )
-    return ModelProto.FromString(file.getvalue())
+    model = ModelProto.FromString(file.getvalue())
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Transpose" and attribute.name == "perm":
+                # This exporter passes negative axes on, which ONNX does not know here.
+                attribute.ints[:] = [axis % len(attribute.ints) for axis in attribute.ints]
+    return model
 
 
 def _program(module: nn.Module, example: Tensor) -> ModelProto:
