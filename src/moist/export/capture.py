@@ -82,7 +82,7 @@ def _trace(module: nn.Module, example: Tensor) -> ModelProto:
         output_names=["output"],
         dynamic_axes={"input": {0: "N"}},
     )
-    model = ModelProto.FromString(file.getvalue())
+    model: ModelProto = ModelProto.FromString(file.getvalue())
     for node in model.graph.node:
         for attribute in node.attribute:
             if node.op_type == "Transpose" and attribute.name == "perm":
