@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moist.data import TableSchema
@@ -46,6 +46,7 @@ NUMBERS = st.none() | st.floats(-1e6, 1e6, width=32)
 NAMES = st.none() | st.sampled_from(["3", "blue", " blue ", "true", "green", "?", "", "NA"])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(NUMBERS, NAMES), min_size=1, max_size=5))
 def test_rows_and_whole_tables_are_read_alike(values):
     rows = [{"size": number, "colour": name} for number, name in values]

@@ -8,9 +8,9 @@ import pytest
 for room in ("mixture", "export"):
     sys.path.append(str(Path(__file__).parents[1] / room))
 
-from export_examples import make_example, write_bundle
+from export_examples import make_example, write_bundle  # noqa: E402
 
-from moist.export import export_bundle
+from moist.export import export_bundle  # noqa: E402
 
 
 @pytest.fixture(scope="session")

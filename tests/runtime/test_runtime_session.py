@@ -140,11 +140,8 @@ def test_wrong_calls_are_refused(exported, tmp_path):
     tiny, bundle = exported("table-mlp")
     with pytest.raises(UserError, match="max_resident must be at least 1"):
         RoutedSession(bundle, max_resident=0)
-    with (
-        RoutedSession(bundle, runtime="onnxrt") as session,
-        pytest.raises(UserError, match="Did you mean 'onnxruntime'"),
-    ):
-        session.predict(tiny.raw)
+    with pytest.raises(UserError, match="Did you mean 'onnxruntime'"):
+        RoutedSession(bundle, runtime="onnxrt").predict(tiny.raw)
     session = RoutedSession(bundle / "onnx")
     with pytest.raises(UserError, match="of one input, got 2"):
         session.votes(tiny.raw[:2])
