@@ -448,9 +448,9 @@ def result(
             for name, told in measured["memory"].items()
         },
         "notes": [
-            "Ideal at one input: the same runtime on a straight graph of transform, trunk, router and the specialist that "
-            "the input goes to, without If. Ideal at 256 inputs: router and trunk on the batch, and the mean specialist "
-            "on the whole batch, weighted by load.",
+            "Ideal at one input: the same runtime on a straight graph of transform, trunk, router and the specialist "
+            "that the input goes to, without If. Ideal at 256 inputs: router and trunk on the batch, and the mean "
+            "specialist on the whole batch, weighted by load.",
             "Times are of calls in turns; each value is one round's median. Other processes may have used the cores "
             "meanwhile (machine.load): read the ratios.",
             "session_grouped and limited memory answer one input by two graphs, router and specialist, instead of one.",
