@@ -42,6 +42,7 @@ from moist.export.files import write_export
 from moist.export.pieces import example_inputs
 from moist.export.routed_graph import router_model, whole_model
 from moist.mixture import MixtureOfSpecialists, MixtureSettings, build_gate, inspect_bundle, load_bundle
+from moist.progress import say
 from moist.recipes.results import machine
 from moist.runtime import RoutedSession, open_graph
 from moist.storage import read_json, write_json
@@ -123,16 +124,28 @@ def measure(bundle: Path, folder: Path, rounds: int) -> dict[str, Any]:
     student = equal_student(facts)
     rival = None if student is None else int8_student(student, facts, parts, mixture, data)
     measured: dict[str, Any] = {}
-    for name, cores in (("one_core", 1), ("all_cores", os.cpu_count() or 1)):
-        with pinned(cores):
-            calls = batch_1_calls(subjects, rival, raw, cores)
-            measured[name] = {"threads": cores, "batch_1": in_turns(calls, rounds)}
-            measured[name]["batch_256"] = in_turns(batch_256_calls(subjects, raw, cores), rounds, CALLS // 4)
     with pinned(1):
+        measured["one_core"] = compare(subjects, rival, raw, 1, rounds)
         measured["growth"] = growth(partial(grown, parts, mixture, settings), described, folder, raw, rounds)
-        measured["memory"] = memory(partial(grown, parts, mixture, settings), described, folder, raw, rounds=5)
+        measured["memory"] = memory(
+            partial(grown, parts, mixture, settings), described, folder, raw, rounds=min(rounds, 5)
+        )
         measured["cold_start"] = cold_start(subjects["int8"].folder, folder, raw)
+    cores = os.cpu_count() or 1
+    with pinned(cores):
+        measured["all_cores"] = compare(subjects, rival, raw, cores, rounds)
     return result(facts, measured, report, student)
+
+
+def compare(
+    subjects: Mapping[str, Subject], rival: bytes | None, raw: np.ndarray, threads: int, rounds: int
+) -> dict[str, Any]:
+    """Return the milliseconds of everything that is compared with so many threads, and the load of the machine."""
+    say(f"{threads} threads")
+    return {
+        "batch_1": in_turns(batch_1_calls(subjects, rival, raw, threads), rounds),
+        "batch_256": in_turns(batch_256_calls(subjects, raw, threads), rounds, CALLS // 4),
+    }
 
 
 def make_subject(parts: MixtureFragments, described: Mapping[str, Any], folder: Path) -> Subject:
@@ -301,6 +314,7 @@ def growth(
     rounds: int,
 ) -> dict[str, list[float]]:
     """Return milliseconds at one input by the number of specialists, float32, for both ways to answer it."""
+    say("growth")
     calls: dict[str, Call] = {}
     for count in GROWTH:
         path = export(make(count), described, folder / f"growth-{count}")
@@ -318,6 +332,7 @@ def memory(
     rounds: int,
 ) -> dict[str, list[dict[str, Any]]]:
     """Return what processes of their own say: 4 specialists, and 64 of which 4 stay, under a skewed load."""
+    say("memory")
     found = {}
     for count, limit in ((4, 0), (4, 4), (64, 0), (64, 4)):
         path = folder / f"memory-{count}"
