@@ -6,7 +6,6 @@ Unknown keys are refused with the nearest known name, so a typing error never be
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from moist.types import UserError
+from moist.errors import UserError, nearest
 
 __all__ = ["ConfigError", "Settings", "dump_config", "load_config", "nearest"]
 
@@ -26,13 +25,6 @@ EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 
 class ConfigError(UserError):
     """A configuration that cannot be used; the message gives the rule, the value received and the remedy."""
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` for the known name closest to ``name``, or a list of what is known."""
-    known = sorted(known)
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"Did you mean {match[0]!r}?" if match else f"Known: {', '.join(known)}."
 
 
 class Settings(BaseModel):

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from moist.types import UserError
+from moist.errors import UserError
 
 if sys.platform != "win32":
     import fcntl

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from moist.errors import UserError
+
 __all__ = ["Batch", "Cost", "Evaluation", "Partition", "Routing", "TeacherSignal", "UserError"]
-
-
-class UserError(ValueError):
-    """An error that the user can mend: its message gives the rule, the value received and the remedy."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 
 from moist.cli.arguments import create_parser
+from moist.errors import UserError
 
 __all__ = ["main"]
 
@@ -47,9 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.filename is None:
             raise
         return _stop(f"{error.strerror}: {error.filename}; check the path", USER_ERROR)
-    except ValueError as error:
-        if not _is_user_error(error):
-            raise
+    except UserError as error:
         return _stop(str(error), USER_ERROR)
     return 0
 
@@ -61,12 +60,6 @@ def _reader_is_gone() -> bool:
     poll = select.poll()
     poll.register(STDOUT, select.POLLERR)
     return bool(poll.poll(0))
-
-
-def _is_user_error(error: ValueError) -> bool:
-    # Not imported at the top: moist.types loads torch, which takes seconds. Where it was never loaded, none was raised.
-    types = sys.modules.get("moist.types")
-    return types is not None and isinstance(error, types.UserError)
 
 
 def _stop(message: str, code: int, kind: str = "error: ") -> int:

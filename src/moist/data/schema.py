@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from moist.config import nearest
-from moist.types import UserError
+from moist.encoding import MISSING, Column, TableColumns, listed_columns, missing_column
+from moist.errors import UserError
 
 __all__ = [
     "Column",
@@ -27,9 +27,7 @@ __all__ = [
     "schema_from_dict",
 ]
 
-MISSING = ("", "?", "na", "n/a", "nan", "null")
 FEW_CATEGORIES = 100
-COLUMNS_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -57,19 +55,8 @@ class TextSchema:
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column of a table; ``categories`` in the order of their codes, empty for a numeric column."""
-
-    name: str
-    kind: Literal["numeric", "categorical"]
-    categories: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class TableSchema:
-    """The columns of a table, in order."""
-
-    columns: tuple[Column, ...]
+class TableSchema(TableColumns):
+    """The columns of a table, in order, read from whole tables too."""
 
     def encode_frame(self, table: pa.Table | Mapping[str, Sequence[Any]], origin: str = "the table") -> np.ndarray:
         """Return the rows of ``table`` as raw inputs.
@@ -97,11 +84,6 @@ class TableSchema:
                 raw[:, i] = _codes(values, column.categories)
         return raw
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the schema as JSON-like values."""
-        columns = [{"name": c.name, "kind": c.kind, "categories": list(c.categories)} for c in self.columns]
-        return {"kind": "tabular", "columns": columns}
-
 
 Schema = ImageSchema | TextSchema | TableSchema
 
@@ -112,23 +94,7 @@ def schema_from_dict(values: Mapping[str, Any]) -> Schema:
         return ImageSchema(values["height"], values["width"], values["channels"])
     if values["kind"] == "text":
         return TextSchema(values["column"])
-    columns = (Column(c["name"], c["kind"], tuple(c["categories"])) for c in values["columns"])
-    return TableSchema(tuple(columns))
-
-
-def missing_column(name: str, columns: Sequence[str], origin: str) -> UserError:
-    """Return the error for a column that is not there; it names the nearest one and lists the first."""
-    hint = nearest(name, columns) if columns else ""
-    close = "" if hint.startswith("Known") else f"{hint} "
-    return UserError(
-        f"{origin} must have a column {name!r}, which it lacks. {close}Columns: {listed_columns(columns) or 'none'}."
-    )
-
-
-def listed_columns(names: Sequence[str]) -> str:
-    """Return the names with commas between them, a long list cut short."""
-    more = f" and {len(names) - COLUMNS_SHOWN} more" if len(names) > COLUMNS_SHOWN else ""
-    return ", ".join(names[:COLUMNS_SHOWN]) + more
+    return TableSchema.from_dict(values)
 
 
 def fit_table_schema(table: pa.Table, origin: str) -> TableSchema:

@@ -1,6 +1,7 @@
 """Exported mixtures, run without torch: this room, and what it imports, needs NumPy and ONNX Runtime only."""
 
+from moist.runtime.engine import Graph, RuntimeName, open_graph
 from moist.runtime.prediction import RoutedPrediction
 from moist.runtime.session import RoutedSession
 
-__all__ = ["RoutedPrediction", "RoutedSession"]
+__all__ = ["Graph", "RoutedPrediction", "RoutedSession", "RuntimeName", "open_graph"]

@@ -1,0 +1,58 @@
+"""ONNX Runtime: the one file of the runtime that imports it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from moist.errors import UserError
+
+try:
+    import onnxruntime as ort
+except ImportError as error:
+    raise UserError(
+        "running an exported mixture needs the package onnxruntime, which is not installed; run: "
+        "pip install onnxruntime"
+    ) from error
+
+__all__ = ["open_graph"]
+
+ERRORS_ONLY = 3
+
+
+class _Session:
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self._names = [each.name for each in session.get_inputs()]
+        self._outputs = [each.name for each in session.get_outputs()]
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        outputs: list[np.ndarray] = self._session.run(self._outputs, dict(zip(self._names, inputs)))
+        return outputs
+
+
+def open_graph(source: Path | bytes, threads: int) -> _Session:
+    """Open a graph; arguments and errors as :func:`moist.runtime.open_graph`."""
+    try:
+        session = ort.InferenceSession(
+            str(source) if isinstance(source, Path) else source, _options(threads), providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime has errors of its own, without a common base
+        what = str(source) if isinstance(source, Path) else "the graph"
+        raise UserError(
+            f"{what} cannot be opened by ONNX Runtime {ort.__version__} ({str(error).splitlines()[0]}); export it "
+            "again, or install another version"
+        ) from error
+    return _Session(session)
+
+
+def _options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = ERRORS_ONLY
+    # A specialist that is dropped gives its memory back; an arena of its own would keep what it once needed.
+    options.enable_cpu_mem_arena = False
+    return options
