@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,9 @@ PROGRAM = Path(__file__).with_name("serve_program.py")
 @pytest.fixture
 def process(digits_bundle):
     running = subprocess.Popen([sys.executable, PROGRAM, digits_bundle], stderr=subprocess.PIPE, text=True)
-    yield running
-    running.kill()
-    running.wait()
+    with running:
+        yield running
+        running.kill()
 
 
 def line(process, words):
@@ -37,10 +38,10 @@ def line(process, words):
 
 
 def ask(port, body):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("POST", "/v1/predict", body, {"content-type": "application/x-npy"})
-    answer = connection.getresponse()
-    return answer.status, json.loads(answer.read())
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request("POST", "/v1/predict", body, {"content-type": "application/x-npy"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

@@ -228,9 +228,9 @@ def _add_serve(commands: Any) -> None:
         "serve",
         "moist.cli.serve:run_serve",
         "answer over HTTP",
-        "Serve an exported bundle (moist export) over HTTP: images, texts or rows in, label, probabilities, domain and\n"
-        "cost out; a page to try it at /, the API at /docs, /healthz, /readyz and /metrics. SIGTERM and Ctrl-C finish\n"
-        "what is in flight. A new export in the same folder is loaded without dropping a request. With a token (in\n"
+        "Serve an exported bundle (moist export) over HTTP: images, texts or rows in; label, probabilities, domain\n"
+        "and cost out. A page to try it is at /, the API at /docs; also /healthz, /readyz and /metrics. SIGTERM and\n"
+        "Ctrl-C finish what is in flight. A new export in the same folder is loaded without dropping a request. With a token (in\n"
         "MOIST_TOKEN or a file) every prediction must carry it.",
         ["moist serve runs/digits/bundle", "moist serve runs/digits/bundle --port 9000 --set max_batch=128"],
     )

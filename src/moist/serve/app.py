@@ -109,7 +109,7 @@ class _Server:
     def _add_routes(self) -> None:
         app, kind = self.app, self.holder.current.session.kind
         lock = [] if self.settings.token is None else [Security(HTTPBearer(auto_error=False))]
-        text = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+        text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
         app.get("/", response_class=HTMLResponse, include_in_schema=False)(_show_page)
         app.get("/healthz", name="health", response_model=State)(_tell_health)
         app.get("/readyz", name="readiness", response_model=State, responses=refusals(503))(self._tell_readiness)

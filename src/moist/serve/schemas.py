@@ -34,7 +34,7 @@ class Vote(_Answer):
     probability: float
 
 
-EXAMPLE_ANSWER = {
+EXAMPLE_ANSWER: dict[str, Any] = {
     "predictions": [
         {
             "label": "cat",
