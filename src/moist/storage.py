@@ -17,7 +17,17 @@ from moist.errors import UserError
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["content_key", "default_cache_dir", "file_sha256", "only_one", "read_json", "write_atomic", "write_json"]
+__all__ = [
+    "content_key",
+    "default_cache_dir",
+    "file_sha256",
+    "only_one",
+    "read_json",
+    "read_sealed",
+    "write_atomic",
+    "write_json",
+    "write_sealed",
+]
 
 
 def default_cache_dir() -> Path:
@@ -117,8 +127,44 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any] | list[Any]) -> None:
     """Write ``value`` as indented JSON, atomically."""
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    text = _as_text(value)
     write_atomic(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def _as_text(value: Mapping[str, Any] | list[Any]) -> str:
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Write ``value`` as :func:`write_json` does, with the SHA-256 of its own text as last entry."""
+    write_json(path, _sealed(value))
+
+
+def read_sealed(path: Path, *, required: bool = False) -> dict[str, Any]:
+    """Return what :func:`write_sealed` wrote, without the seal.
+
+    Args:
+        path: the file.
+        required: whether a file without a seal, as older versions wrote it, is an error too.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(f"{path} must hold an object, got {type(value).__name__}; delete it and run the command again")
+    found = value.pop("sha256", None)
+    if found is None and not required:
+        return value
+    # The text and not the values: so not even a bit that changes no value goes unseen.
+    if path.read_bytes() != _as_text(_sealed(value)).encode():
+        state = "has no checksum" if found is None else "differs from its checksum"
+        raise UserError(f"{path} {state}: it was damaged or edited; run the command that made it again")
+    return value
+
+
+def _sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {**value, "sha256": hashlib.sha256(_as_text(value).encode()).hexdigest()}
 
 
 def read_json(path: Path) -> Any:

@@ -196,10 +196,11 @@ def _add_inspect(commands: Any) -> None:
         "inspect",
         "moist.cli.inspect:run_inspect",
         "show what is inside a bundle",
-        "Show what is inside a bundle: classes, settings, domains, sizes, costs, measured numbers and checksums.",
-        ["moist inspect runs/digits/bundle --verify"],
+        "Show what is inside a bundle: classes, settings, domains, sizes, costs, measured numbers and checksums; or\n"
+        "what a cache of teacher signals holds.",
+        ["moist inspect runs/digits/bundle --verify", "moist inspect ~/.cache/moist/signals/0f3a9c21d4e5b687 --verify"],
     )
-    parser.add_argument("bundle", metavar="BUNDLE", help="the bundle's folder")
+    parser.add_argument("bundle", metavar="BUNDLE", help="the folder of a bundle, or of a signal cache")
     parser.add_argument("--verify", action="store_true", help="check every file against its checksum")
     _add_json(parser)
 
@@ -230,8 +231,8 @@ def _add_serve(commands: Any) -> None:
         "answer over HTTP",
         "Serve an exported bundle (moist export) over HTTP: images, texts or rows in; label, probabilities, domain\n"
         "and cost out. A page to try it is at /, the API at /docs; also /healthz, /readyz and /metrics. SIGTERM and\n"
-        "Ctrl-C finish what is in flight. A new export in the same folder is loaded without dropping a request. With a token (in\n"
-        "MOIST_TOKEN or a file) every prediction must carry it.",
+        "Ctrl-C finish what is in flight. A new export in the same folder is loaded without dropping a request. With\n"
+        "a token (in MOIST_TOKEN or a file) every prediction must carry it.",
         ["moist serve runs/digits/bundle", "moist serve runs/digits/bundle --port 9000 --set max_batch=128"],
     )
     parser.add_argument("bundle", metavar="BUNDLE", help="the bundle's folder, exported; or the exported folder itself")

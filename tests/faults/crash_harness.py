@@ -1,0 +1,248 @@
+"""Kill ``moist distill`` again and again, let it go on, and compare what it leaves with an undisturbed run.
+
+Two kinds of death, both by SIGKILL to the command and all its workers at once:
+
+- before the n-th change that the run makes to the disk: each fsync, rename, deletion, new folder, one after the other,
+  so that every point between two states of the disk is met;
+- at a random time.
+
+After each death the same command goes on; when it ends by itself its bundle is compared byte for byte, and the next
+round begins in an empty folder. The command runs in a fork of this process, which has the libraries loaded: two hundred
+deaths then take minutes instead of hours. The workers are forks too.
+
+    python tests/faults/crash_harness.py --deaths 200
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import mmap
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from moist.cli import main as moist
+from moist.storage import file_sha256
+
+CONFIG = {
+    "data": {"name": "digits", "limit": 120},
+    "teacher": {"kind": "sklearn", "estimator": "sklearn.naive_bayes.GaussianNB"},
+    "student": {"family": "mlp", "width": 3},
+    "mixture": {"num_domains": 2, "method": "random"},
+    "training": {"epochs": 2, "batch_size": 64},
+    "controls": {"enabled": False},
+    "jobs": {"workers": 2, "retries": 0},
+}
+# What changes the disk, as far as Python does it.
+CALLS = ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir")
+LONGEST = 120.0
+
+
+@dataclass
+class Tally:
+    """What happened: deaths by kind, whole runs, and bundles that differed."""
+
+    deaths: dict[str, int] = field(default_factory=lambda: {"at a change of the disk": 0, "at a random time": 0})
+    completed: int = 0
+    different: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        return sum(self.deaths.values())
+
+
+class Countdown:
+    """A number that the command and its forked workers share; whoever takes it to zero kills them all."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 8)
+
+    def set(self, changes: int) -> None:
+        self._memory[:] = struct.pack("q", changes)
+
+    @property
+    def left(self) -> int:
+        return int(struct.unpack("q", self._memory[:])[0])
+
+    def tick(self) -> None:
+        left = self.left
+        if left > 0:
+            self.set(left - 1)
+            if left == 1:
+                os.killpg(0, signal.SIGKILL)
+
+
+def counted(call: Callable[..., Any], countdown: Countdown) -> Callable[..., Any]:
+    def counting(*arguments: Any, **options: Any) -> Any:
+        countdown.tick()
+        return call(*arguments, **options)
+
+    return counting
+
+
+def run_command(arguments: list[str], countdown: Countdown) -> int:
+    """Fork, become the leader of a group, and run one command there; returns the child's process id."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        return child
+    code = 70
+    try:
+        os.setsid()
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        for name in CALLS:
+            setattr(os, name, counted(getattr(os, name), countdown))
+        multiprocessing.get_all_start_methods = lambda: ["fork"]
+        multiprocessing.get_context = forking_context
+        code = moist(arguments)
+    finally:
+        os._exit(code)
+
+
+def forking_context(_: str | None = None) -> Any:
+    return multiprocessing.context._concrete_contexts["fork"]
+
+
+def wait(child: int, seconds: float) -> int | None:
+    """Wait for a child; returns its exit code, negative for a signal, or None where it still runs."""
+    end = time.monotonic() + seconds
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= end:
+            return None
+        time.sleep(0.002)
+
+
+def kill(child: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return the checksum of every file below a folder."""
+    return {str(path.relative_to(folder)): file_sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+class Harness:
+    """Runs one configuration to death, in a folder of its own."""
+
+    def __init__(self, folder: Path, seed: int, output: Callable[[str], object] = print) -> None:
+        self.folder, self.random, self.output = folder, random.Random(seed), output
+        self.countdown, self.tally = Countdown(), Tally()
+        (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+        os.environ["MOIST_CACHE"] = str(folder / "cache")
+        started = time.monotonic()
+        self.finish(self.start())
+        self.seconds = time.monotonic() - started
+        self.expected = self.bundle()
+        self.clear()
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "run"
+
+    def bundle(self) -> dict[str, str]:
+        return contents(self.out / "bundle")
+
+    def clear(self) -> None:
+        shutil.rmtree(self.out, ignore_errors=True)
+        shutil.rmtree(self.folder / "cache", ignore_errors=True)
+
+    def start(self, changes: int = 0) -> int:
+        self.countdown.set(changes)
+        command = ["distill", str(self.folder / "config.yaml"), "--out", str(self.out), "--quiet", "--json"]
+        return run_command(command, self.countdown)
+
+    def finish(self, child: int) -> None:
+        """Let a run end by itself, which it must do with success."""
+        code = wait(child, LONGEST)
+        if code is None:
+            kill(child)
+        if code != 0:
+            raise AssertionError(f"a run that was not killed must end with 0, got {code}; deaths: {self.tally}")
+
+    def compare(self, what: str) -> None:
+        self.tally.completed += 1
+        if self.bundle() != self.expected:
+            self.tally.different.append(what)
+
+    def die_at_changes(self, deaths: int) -> None:
+        """Kill before change 1, 2, 3, ... of runs that go on from each other; every few deaths one run may end."""
+        for number in range(1, deaths + 1):
+            # Each attempt gets further than the one before it; the step varies so that rounds meet other points.
+            code = wait(self.start(changes=self.random.randint(1, 12)), LONGEST)
+            if code == -signal.SIGKILL:
+                self.tally.deaths["at a change of the disk"] += 1
+            elif code == 0:
+                self.compare(f"after {number} attempts at changes of the disk")
+                self.clear()
+            else:
+                raise AssertionError(f"a killed run must go on, got exit code {code} after {self.tally}")
+
+    def die_at_times(self, deaths: int) -> None:
+        """Kill at a random moment of the time that a run takes."""
+        for number in range(1, deaths + 1):
+            child = self.start()
+            code = wait(child, self.random.uniform(0.0, self.seconds))
+            if code is None:
+                kill(child)
+                self.tally.deaths["at a random time"] += 1
+            elif code == 0:
+                self.compare(f"after {number} attempts at random times")
+                self.clear()
+            else:
+                raise AssertionError(f"a killed run must go on, got exit code {code} after {self.tally}")
+
+    def die(self, deaths: int) -> Tally:
+        """Die at least ``deaths`` times, half of them at changes of the disk, and let the last run end."""
+        for method, kind in (
+            (self.die_at_changes, "at a change of the disk"),
+            (self.die_at_times, "at a random time"),
+        ):
+            while self.tally.deaths[kind] < deaths / 2:
+                method(min(10, deaths))
+                self.output(f"{self.tally.total} deaths, {self.tally.completed} runs completed")
+            self.finish(self.start())
+            self.compare(f"at the end of deaths {kind}")
+            self.clear()
+        return self.tally
+
+
+@contextlib.contextmanager
+def own_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="moist-crash-") as folder:
+        yield Path(folder)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--deaths", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    started = time.monotonic()
+    with own_folder() as folder:
+        tally = Harness(folder, options.seed).die(options.deaths)
+    print(f"{tally} in {time.monotonic() - started:.0f} s")
+    return 1 if tally.different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
