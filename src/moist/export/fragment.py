@@ -64,7 +64,7 @@ class Fragment:
 
     def model(self, name: str, *, softmax: bool = False) -> ModelProto:
         """Return it as a model of its own, of any number of inputs, with probabilities for logits on demand."""
-        placed = self.placed("", "input")
+        placed = self.placed("body/", "input")
         last = helper.make_node("Softmax" if softmax else "Identity", [placed.output], ["output"])
         graph = helper.make_graph(
             [*placed.nodes, last],

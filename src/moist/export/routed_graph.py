@@ -119,8 +119,7 @@ def routed_model(parts: MixtureFragments) -> ModelProto:
     inputs, features, scores = build.features(parts)
     if parts.top_k == 1:
         build.add("ArgMax", [scores], "domains", axis=1, keepdims=1)
-        build.constant("scalar", np.array([], dtype=np.int64))
-        logits = _tree(build, parts, features, build.add("Reshape", ["domains", "scalar"], "domain"))
+        logits = _tree(build, parts, features, "domains")
         probabilities = build.add("Softmax", [logits], "answer", axis=1)
     else:
         build.choose(scores, parts.top_k)
@@ -147,8 +146,7 @@ def _split(
 ) -> str:
     """Add what answers for the specialists ``first`` to ``end`` - 1: one of them, or an ``If`` between two halves."""
     if end - first == 1:
-        logits = build.place(parts.specialists[first], f"specialist-{first:03d}/", features)
-        return build.add("Identity", [logits], gives)
+        return build.place(parts.specialists[first], f"specialist-{first:03d}/", features)
     middle = _balanced(parts.load, first, end)
     limit = build.constant(f"{gives}/limit", np.array(middle, dtype=np.int64))
     under = build.add("Less", [domain, limit], f"{gives}/under")
@@ -180,9 +178,7 @@ def _loop(build: _Builder, parts: MixtureFragments, features: str) -> str:
     """Add a ``Loop`` over the chosen specialists, which adds their weighted probabilities up."""
     body = _Builder()
     axis = {"axis": 1}
-    body.add("Gather", ["domains", "turn"], "turn/domain_1", **axis)
-    body.constant("turn/scalar", np.array([], dtype=np.int64))
-    domain = body.add("Reshape", ["turn/domain_1", "turn/scalar"], "turn/domain")
+    domain = body.add("Gather", ["domains", "turn"], "turn/domain", **axis)
     body.add("Gather", ["weights", "turn"], "turn/weight", **axis)
     body.add("Softmax", [_tree(body, parts, features, domain)], "turn/answer", **axis)
     body.add("Mul", ["turn/answer", "turn/weight"], "turn/weighted")
@@ -223,6 +219,4 @@ def _defer(build: _Builder, parts: MixtureFragments, inputs: str, probabilities:
     shape = (1, parts.num_classes)
     ask = helper.make_graph(asked.nodes, "ask", [], [value("mean", TensorProto.FLOAT, shape)], asked.weights)
     keep = helper.make_graph(kept.nodes, "keep", [], [value("first", TensorProto.FLOAT, shape)], kept.weights)
-    build.constant("one_scalar", np.array([], dtype=np.int64))
-    build.add("Reshape", ["deferred", "one_scalar"], "doubtful")
-    return build.add("If", ["doubtful"], "answer_after", then_branch=ask, else_branch=keep)
+    return build.add("If", ["deferred"], "answer_after", then_branch=ask, else_branch=keep)

@@ -25,18 +25,21 @@ class Graph(Protocol):
         """Return the outputs, in the graph's order, for the inputs, in the graph's order."""
 
 
-def open_graph(source: Path | bytes, *, runtime: RuntimeName = "onnxruntime", threads: int = 1) -> Graph:
+def open_graph(
+    source: Path | bytes, *, runtime: RuntimeName = "onnxruntime", threads: int = 1, frugal: bool = False
+) -> Graph:
     """Open an ONNX graph.
 
     Args:
         source: path of a file, whose weights are mapped into memory where they lie beside it; or the graph itself.
         runtime: the library to run it on.
         threads: that one run may use.
+        frugal: give memory back after each run, at the price of some microseconds.
 
     Raises:
         UserError: the library is unknown or not installed, or it cannot read the graph.
     """
     if runtime not in LIBRARIES:
         raise UserError(f"no runtime is called {runtime!r}. {nearest(str(runtime), LIBRARIES)}")
-    graph: Graph = importlib.import_module(LIBRARIES[runtime]).open_graph(source, threads)
+    graph: Graph = importlib.import_module(LIBRARIES[runtime]).open_graph(source, threads, frugal)
     return graph

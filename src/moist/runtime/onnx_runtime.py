@@ -33,11 +33,13 @@ class _Session:
         return outputs
 
 
-def open_graph(source: Path | bytes, threads: int) -> _Session:
+def open_graph(source: Path | bytes, threads: int, frugal: bool) -> _Session:
     """Open a graph; arguments and errors as :func:`moist.runtime.open_graph`."""
     try:
         session = ort.InferenceSession(
-            str(source) if isinstance(source, Path) else source, _options(threads), providers=["CPUExecutionProvider"]
+            str(source) if isinstance(source, Path) else source,
+            _options(threads, frugal),
+            providers=["CPUExecutionProvider"],
         )
     except Exception as error:  # ONNX Runtime has errors of its own, without a common base
         what = str(source) if isinstance(source, Path) else "the graph"
@@ -48,11 +50,11 @@ def open_graph(source: Path | bytes, threads: int) -> _Session:
     return _Session(session)
 
 
-def _options(threads: int) -> ort.SessionOptions:
+def _options(threads: int, frugal: bool) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = ERRORS_ONLY
-    # A specialist that is dropped gives its memory back; an arena of its own would keep what it once needed.
-    options.enable_cpu_mem_arena = False
+    # An arena keeps what a run once needed; without one, a specialist that is dropped gives all of its memory back.
+    options.enable_cpu_mem_arena = not frugal
     return options
