@@ -21,6 +21,7 @@ __all__ = [
     "content_key",
     "default_cache_dir",
     "file_sha256",
+    "is_disk_full",
     "only_one",
     "read_json",
     "read_sealed",
@@ -112,17 +113,21 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise UserError(
                 f"no space left on the disk while writing {path}; free some space and run the same command again, "
                 "it continues where it stopped"
             ) from error
         raise
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether an error means that no space is left, in the system's words or those of a library around it."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return os.strerror(errno.ENOSPC) in str(error) or "os error 28" in str(error)
 
 
 def write_json(path: Path, value: Mapping[str, Any] | list[Any]) -> None:

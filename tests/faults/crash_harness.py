@@ -2,8 +2,8 @@
 
 Two kinds of death, both by SIGKILL to the command and all its workers at once:
 
-- before the n-th change that the run makes to the disk: each fsync, rename, deletion, new folder, one after the other,
-  so that every point between two states of the disk is met;
+- before the n-th change that the run makes to the disk, n by chance: fsync, rename, deletion, new folder; so the short
+  moments between two states of the disk are met as often as the long ones;
 - at a random time.
 
 After each death the same command goes on; when it ends by itself its bundle is compared byte for byte, and the next
@@ -59,6 +59,7 @@ CONFIG = {
 # What changes the disk, as far as Python does it.
 CALLS = ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir")
 LONGEST = 120.0
+MANY = 10**9
 
 
 @dataclass
@@ -175,8 +176,9 @@ class Harness:
         (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG))
         os.environ["MOIST_CACHE"] = str(folder / "cache")
         started = time.monotonic()
-        self.finish(self.start())
+        self.finish(self.start(changes=MANY))
         self.seconds = time.monotonic() - started
+        self.changes = MANY - self.countdown.left
         self.expected = self.bundle()
         self.clear()
 
@@ -196,11 +198,16 @@ class Harness:
         command = ["distill", str(self.folder / "config.yaml"), "--out", str(self.out), "--quiet", "--json"]
         return run_command(command, self.countdown)
 
-    def finish(self, child: int) -> None:
-        """Let a run end by itself, which it must do with success."""
+    def wait(self, child: int) -> int | None:
+        """Let a run end by itself, and return its exit code."""
         code = wait(child, LONGEST)
         if code is None:
             kill(child)
+        return code
+
+    def finish(self, child: int) -> None:
+        """Let a run end by itself, which it must do with success."""
+        code = self.wait(child)
         if code != 0:
             raise AssertionError(f"a run that was not killed must end with 0, got {code}; deaths: {self.tally}")
 
@@ -210,10 +217,9 @@ class Harness:
             self.tally.different.append(what)
 
     def die_at_changes(self, deaths: int) -> None:
-        """Kill before change 1, 2, 3, ... of runs that go on from each other; every few deaths one run may end."""
+        """Kill before any of the changes that a whole run makes; one that goes on has fewer to make, so some end."""
         for number in range(1, deaths + 1):
-            # Each attempt gets further than the one before it; the step varies so that rounds meet other points.
-            code = wait(self.start(changes=self.random.randint(1, 12)), LONGEST)
+            code = wait(self.start(changes=self.random.randint(1, self.changes)), LONGEST)
             if code == -signal.SIGKILL:
                 self.tally.deaths["at a change of the disk"] += 1
             elif code == 0:

@@ -14,7 +14,7 @@ import pytest
 from serving import npy, png, wait_for
 from torch_session import TorchSession
 
-from moist.types import UserError
+from moist.errors import UserError
 
 NPY = "application/x-npy"
 

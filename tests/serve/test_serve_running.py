@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from serving import npy
 
+from moist.errors import UserError
 from moist.serve import serve
-from moist.types import UserError
 
 PROGRAM = Path(__file__).with_name("serve_program.py")
 

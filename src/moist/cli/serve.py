@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from moist.config import load_config
+from moist.errors import UserError
 from moist.runtime import RoutedSession
 from moist.serve import ServeSettings, serve
-from moist.types import UserError
 
 __all__ = ["run_serve"]
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from moist import __version__
+from moist.errors import UserError
 from moist.progress import say
 from moist.runtime import RoutedPrediction
 from moist.serve.batching import Batcher
@@ -23,7 +24,6 @@ from moist.serve.reading import Reader, is_light, media_type
 from moist.serve.refusal import Refusal, error_body
 from moist.serve.schemas import ModelAnswer, PredictAnswer, Reloaded, State, predict_body, refusals
 from moist.serve.settings import ServeSettings
-from moist.types import UserError
 
 try:
     from fastapi import FastAPI, Query, Request, Response, Security

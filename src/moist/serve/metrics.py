@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from moist.errors import UserError
 from moist.runtime import RoutedPrediction
-from moist.types import UserError
 
 try:
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest

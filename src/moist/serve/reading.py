@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from moist.data import count_pixels, decode_image
+from moist.errors import UserError
 from moist.runtime import RoutedSession
 from moist.serve.refusal import Refusal
-from moist.types import UserError
 
 __all__ = ["IMAGE_TYPES", "NPY_TYPES", "Reader", "is_light", "media_type"]
 

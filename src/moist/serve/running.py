@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from moist.errors import UserError
 from moist.progress import say
 from moist.serve.app import create_app
 from moist.serve.models import OpenSession
 from moist.serve.settings import ServeSettings
-from moist.types import UserError
 
 try:
     import uvicorn
