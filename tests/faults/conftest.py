@@ -1,14 +1,10 @@
-"""Small bundles, and how many cases a search tries."""
-
-import os
+"""Small bundles, and how a search for failing cases goes."""
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from small_bundles import digits_bundle, table_bundle, text_bundle  # noqa: F401 fixtures
 
-# MOIST_FUZZ=1 is what continuous integration runs; 10 makes more than ten thousand cases.
-SCALE = int(os.environ.get("MOIST_FUZZ", "1"))
 settings.register_profile(
     "faults", deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
