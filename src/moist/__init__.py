@@ -1,6 +1,7 @@
 """MoIST: distil one large teacher into a routed mixture of small specialists.
 
-``moist.load_bundle`` opens a mixture that ``moist distill`` has made; the rooms below hold everything else.
+``moist.load_bundle`` opens a mixture that ``moist distill`` has made, ``moist.RoutedSession`` one that ``moist export``
+has written; the rooms below hold everything else.
 """
 
 from __future__ import annotations
@@ -10,13 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from moist.mixture import MixtureOfSpecialists, load_bundle
+    from moist.runtime import RoutedSession
 
     __version__: str
 
-__all__ = ["MixtureOfSpecialists", "__version__", "load_bundle"]
+__all__ = ["MixtureOfSpecialists", "RoutedSession", "__version__", "load_bundle"]
 
 # Loaded when first asked for: torch alone takes seconds, and `moist --help` needs none of it.
-_HOMES = {"MixtureOfSpecialists": "moist.mixture", "load_bundle": "moist.mixture"}
+_HOMES = {
+    "MixtureOfSpecialists": "moist.mixture",
+    "RoutedSession": "moist.runtime",
+    "load_bundle": "moist.mixture",
+}
 
 
 def __getattr__(name: str) -> Any:

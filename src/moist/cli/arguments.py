@@ -45,6 +45,7 @@ def create_parser() -> argparse.ArgumentParser:
     _add_inspect(commands)
     _add_reproduce(commands)
     _add_data(commands)
+    _add_export(commands)
     _add_serve(commands)
     return parser
 
@@ -220,6 +221,33 @@ def _add_data(commands: Any) -> None:
         "List the built-in data sets and where they were found on this machine.",
         ["moist data list", "MOIST_DATA=/my/data moist data list"],
     )
+    _add_json(parser)
+
+
+def _add_export(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "export",
+        "moist.cli.export:run_export",
+        "write a bundle as ONNX graphs, in float32 or int8",
+        "Write a bundle as ONNX: the router, each specialist, and one routed graph that runs the chosen one only. Raw\n"
+        "images, token ids or table rows go in; probabilities and the domain come out. With --int8, every part that\n"
+        "loses at most half a point of accuracy by it is quantised, calibrated on training data of its own domain.\n"
+        "moist.RoutedSession runs the result without torch.",
+        ["moist export runs/digits/bundle", "moist export runs/cifar10/bundle --int8 --out cifar10-onnx"],
+    )
+    parser.add_argument("bundle", metavar="BUNDLE", help="the bundle's folder")
+    parser.add_argument("--out", metavar="DIR", help="folder of the export (default: BUNDLE/onnx)")
+    parser.add_argument("--int8", action="store_true", help="quantise to static int8; needs the training data")
+    parser.add_argument(
+        "--data", metavar="NAME_OR_PATH", help="data for --int8 (default: the data the bundle was made from)"
+    )
+    parser.add_argument(
+        "--allow-factory",
+        action="store_true",
+        help="build students of family torch, by calling the function that the bundle names; only if you trust it",
+    )
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
     _add_json(parser)
 
 

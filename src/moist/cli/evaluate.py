@@ -20,7 +20,7 @@ from moist.mixture import MixtureOfSpecialists, Prediction, inspect_bundle
 from moist.storage import default_cache_dir
 from moist.types import UserError
 
-__all__ = ["run_evaluate"]
+__all__ = ["data_settings", "run_evaluate"]
 
 # What describes a file's layout, and so holds for another file of the same make.
 LAYOUT = ("input_column", "label_column", "drop_columns", "classes", "image_size", "on_error")
@@ -31,7 +31,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     mixture = open_bundle(arguments)
     manifest = inspect_bundle(arguments.bundle)
     _choose_top_k(mixture, arguments.top_k)
-    settings = _data_settings(arguments.data, manifest)
+    settings = data_settings(arguments.data, manifest)
     parts = _parts(settings, arguments.split)
     assert mixture.schema is not None
     schema = mixture.schema
@@ -53,7 +53,12 @@ def _choose_top_k(mixture: MixtureOfSpecialists, top_k: int | str | None) -> Non
     mixture.inference = mixture.inference.model_copy(update={"top_k": top_k})
 
 
-def _data_settings(data: str | None, manifest: Mapping[str, Any]) -> DataSettings:
+def data_settings(data: str | None, manifest: Mapping[str, Any]) -> DataSettings:
+    """Return which data to read: those named on the command line, else those that the bundle was made from.
+
+    Raises:
+        UserError: neither says.
+    """
     stored = (manifest["config"] or {}).get("data")
     if data is None:
         if stored is None:

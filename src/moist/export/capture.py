@@ -75,14 +75,20 @@ def _trace(module: nn.Module, example: Tensor) -> ModelProto:
     torch.onnx.export(
         module,
         (example,),
-        file,
+        file,  # type: ignore[arg-type]
         dynamo=False,
         opset_version=OPSET,
         input_names=["input"],
         output_names=["output"],
         dynamic_axes={"input": {0: "N"}},
     )
-    return ModelProto.FromString(file.getvalue())
+    model: ModelProto = ModelProto.FromString(file.getvalue())
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Transpose" and attribute.name == "perm":
+                # This exporter passes negative axes on, which ONNX does not know here.
+                attribute.ints[:] = [axis % len(attribute.ints) for axis in attribute.ints]
+    return model
 
 
 def _program(module: nn.Module, example: Tensor) -> ModelProto:
@@ -92,7 +98,8 @@ def _program(module: nn.Module, example: Tensor) -> ModelProto:
     )
     if program is None:
         raise UserError("the exporter gave nothing; use another student")
-    return optimize(program.model_proto)
+    model: ModelProto = optimize(program.model_proto)
+    return model
 
 
 @contextmanager

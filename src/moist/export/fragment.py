@@ -105,7 +105,7 @@ def make_model(graph: GraphProto) -> ModelProto:
 
 def constant(name: str, values: np.ndarray) -> TensorProto:
     """Return a constant."""
-    return numpy_helper.from_array(np.ascontiguousarray(values), name)
+    return numpy_helper.from_array(np.array(values, order="C"), name)  # not ascontiguousarray: it has no scalars
 
 
 class _Names(Mapping[str, str]):

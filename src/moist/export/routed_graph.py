@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from moist.export.fragment import BATCH, Fragment, constant, make_model, value
 from moist.export.onnx_library import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-__all__ = ["MixtureFragments", "routed_model", "router_model"]
+__all__ = ["MixtureFragments", "routed_model", "router_model", "whole_model"]
 
 RAW = "raw"
 
@@ -62,7 +62,7 @@ class _Builder:
         self.weights += placed.weights
         return placed.output
 
-    def add(self, operation: str, reads: Sequence[str], gives: str, **attributes: object) -> str:
+    def add(self, operation: str, reads: Sequence[str], gives: str, **attributes: Any) -> str:
         """Add a node of one output and return its name."""
         self.nodes.append(helper.make_node(operation, list(reads), [gives], name=gives, **attributes))
         return gives
@@ -102,6 +102,16 @@ def router_model(parts: MixtureFragments) -> ModelProto:
     ]
     raw = value(RAW, parts.transform.input_type, (BATCH, *parts.transform.input_shape))
     return make_model(helper.make_graph(build.nodes, "router", [raw], outputs, build.weights))
+
+
+def whole_model(transform: Fragment, student: Fragment) -> ModelProto:
+    """Return raw inputs (N, ...) to probabilities (N, C) of one whole student."""
+    build = _Builder()
+    logits = build.place(student, "student/", build.place(transform, "transform/", RAW))
+    build.add("Softmax", [logits], "probabilities", axis=1)
+    raw = value(RAW, transform.input_type, (BATCH, *transform.input_shape))
+    output = value("probabilities", TensorProto.FLOAT, (BATCH, *student.output_shape))
+    return make_model(helper.make_graph(build.nodes, "student", [raw], [output], build.weights))
 
 
 def _features_type(parts: MixtureFragments) -> int:

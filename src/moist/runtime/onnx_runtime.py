@@ -36,11 +36,8 @@ class _Session:
 def open_graph(source: Path | bytes, threads: int, frugal: bool) -> _Session:
     """Open a graph; arguments and errors as :func:`moist.runtime.open_graph`."""
     try:
-        session = ort.InferenceSession(
-            str(source) if isinstance(source, Path) else source,
-            _options(threads, frugal),
-            providers=["CPUExecutionProvider"],
-        )
+        model = str(source) if isinstance(source, Path) else source
+        session = ort.InferenceSession(model, _options(threads, frugal), providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has errors of its own, without a common base
         what = str(source) if isinstance(source, Path) else "the graph"
         raise UserError(

@@ -108,9 +108,7 @@ class RoutedSession:
             UserError: a column is missing, or a numeric column holds something else; or the mixture reads no tables.
         """
         if not isinstance(self._reader, TableReader):
-            raise UserError(
-                f"encode is for rows of tables, this mixture reads {self.kind} inputs; give them to predict"
-            )
+            raise UserError(f"encode is for rows of tables, this mixture reads {self.kind} inputs; call predict")
         return self._reader.encode(rows)
 
     def close(self) -> None:
