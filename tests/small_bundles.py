@@ -36,8 +36,7 @@ def make_bundle(path, train, student, *, data=None, defer=False):
     return path
 
 
-@pytest.fixture
-def digits_bundle(tmp_path):
+def digits_in(folder):
     digits = load_digits()
     images = (digits.images * 255 / 16).astype(np.uint8)[..., None]
     schema = ImageSchema(8, 8, 1)
@@ -45,20 +44,33 @@ def digits_bundle(tmp_path):
         "digits", "train", "vision", images, digits.target, tuple(str(digit) for digit in range(10)), schema
     )
     student = StudentSettings(family="mlp", width=8)
-    return make_bundle(tmp_path / "digits", train, student, data=DataSettings(name="digits"))
+    return make_bundle(folder / "digits", train, student, data=DataSettings(name="digits"))
+
+
+def texts_in(folder):
+    texts = np.array(["lost card", "late train", "new card", "old train"], dtype=object)
+    train = IndexedDataset("questions", "train", "text", texts, np.arange(4) % 2, ("card", "train"), TextSchema())
+    return make_bundle(folder / "texts", train, StudentSettings(family="bag", width=4), defer=True)
+
+
+def things_in(folder):
+    schema = TableSchema((Column("size", "numeric"), Column("colour", "categorical", ("blue", "green", "red"))))
+    raw = np.array([[1.0, 0], [2.0, 1], [3.0, 2], [4.0, 0], [5.0, 1], [6.0, 2]], dtype=np.float32)
+    train = IndexedDataset("things", "train", "tabular", raw, np.arange(6) % 2, ("no", "yes"), schema)
+    data = DataSettings(path=str(folder / "things.csv"), kind="tabular", label_column="answer")
+    return make_bundle(folder / "things", train, StudentSettings(family="mlp", width=6), data=data)
+
+
+@pytest.fixture
+def digits_bundle(tmp_path):
+    return digits_in(tmp_path)
 
 
 @pytest.fixture
 def text_bundle(tmp_path):
-    texts = np.array(["lost card", "late train", "new card", "old train"], dtype=object)
-    train = IndexedDataset("questions", "train", "text", texts, np.arange(4) % 2, ("card", "train"), TextSchema())
-    return make_bundle(tmp_path / "texts", train, StudentSettings(family="bag", width=4), defer=True)
+    return texts_in(tmp_path)
 
 
 @pytest.fixture
 def table_bundle(tmp_path):
-    schema = TableSchema((Column("size", "numeric"), Column("colour", "categorical", ("blue", "green", "red"))))
-    raw = np.array([[1.0, 0], [2.0, 1], [3.0, 2], [4.0, 0], [5.0, 1], [6.0, 2]], dtype=np.float32)
-    train = IndexedDataset("things", "train", "tabular", raw, np.arange(6) % 2, ("no", "yes"), schema)
-    data = DataSettings(path=str(tmp_path / "things.csv"), kind="tabular", label_column="answer")
-    return make_bundle(tmp_path / "things", train, StudentSettings(family="mlp", width=6), data=data)
+    return things_in(tmp_path)

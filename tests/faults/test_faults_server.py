@@ -14,8 +14,9 @@ openapi_checks = pytest.importorskip("schemathesis.specs.openapi.checks")
 sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
 
 from serving import Server  # noqa: E402
-from torch_session import TorchSession  # noqa: E402
 
+from moist.export import export_bundle  # noqa: E402
+from moist.runtime import RoutedSession  # noqa: E402
 from moist.serve import ServeSettings  # noqa: E402
 
 CHECKS = [
@@ -29,8 +30,10 @@ CHECKS = [
 
 @pytest.fixture(params=["digits_bundle", "text_bundle", "table_bundle"])
 def server(request):
+    bundle = request.getfixturevalue(request.param)
+    export_bundle(bundle)
     limits = ServeSettings(watch_seconds=0, max_rows=8, max_body_bytes=100_000, max_pixels=100_000)
-    running = Server(request.getfixturevalue(request.param), TorchSession, limits)
+    running = Server(bundle, RoutedSession, limits)
     yield running
     running.stop()
 

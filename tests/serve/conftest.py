@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from exported_bundles import digits_bundle, exported, table_bundle, text_bundle  # noqa: F401 fixtures
 from serving import Server
-from torch_session import TorchSession
 
+from moist.runtime import RoutedSession
 from moist.serve import ServeSettings
-from small_bundles import digits_bundle, table_bundle, text_bundle  # noqa: F401 fixtures
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def start():
     """Start a server of a folder; every setting may be given."""
     servers = []
 
-    def call(path, open_session=TorchSession, **settings):
+    def call(path, open_session=RoutedSession, **settings):
         settings = {"watch_seconds": 0, **settings}
         servers.append(Server(path, open_session, ServeSettings(**settings)))
         return servers[-1]

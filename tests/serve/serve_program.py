@@ -3,12 +3,11 @@
 import sys
 import time
 
-from torch_session import TorchSession
-
+from moist.runtime import RoutedSession
 from moist.serve import ServeSettings, serve
 
 
-class Slow(TorchSession):
+class Slow(RoutedSession):
     """Takes its time, so that something is in flight when a signal comes."""
 
     def predict(self, raw):

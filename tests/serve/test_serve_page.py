@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 from serving import png
-from torch_session import TorchSession
+
+from moist.runtime import RoutedSession
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -35,7 +36,7 @@ def answered(page):
 
 
 def test_an_image_is_classified(page, digits, digits_bundle, images):
-    session = TorchSession(digits_bundle)
+    session = RoutedSession(digits_bundle)
     answer, votes = session.predict(images[:1]), session.votes(images[:1])
     page.goto(f"http://127.0.0.1:{digits.port}/")
     page.wait_for_selector("#vision:not([hidden])")
@@ -91,6 +92,8 @@ def test_a_row_is_classified_with_a_token(page, start, table_bundle):
     page.select_option("[data-column=colour]", "green")
     page.click("#tabular button")
     assert answered(page)[0] in ("no", "yes")
-    expected = TorchSession(table_bundle).predict(TorchSession(table_bundle).encode([{"size": 2.5, "colour": "green"}]))
+    expected = RoutedSession(table_bundle).predict(
+        RoutedSession(table_bundle).encode([{"size": 2.5, "colour": "green"}])
+    )
     assert answered(page)[0] == ("no", "yes")[expected.probabilities[0].argmax()]
     assert page.errors == []

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from serving import form, npy, png
-from torch_session import TorchSession
+
+from moist.runtime import RoutedSession
 
 
 @pytest.fixture
 def expected(digits_bundle, images):
     """The most probable class and its probability of every image."""
-    answer = TorchSession(digits_bundle).predict(images)
+    answer = RoutedSession(digits_bundle).predict(images)
     codes = answer.probabilities.argmax(axis=1)
     return [(str(code), float(row[code])) for code, row in zip(codes, answer.probabilities)]
 

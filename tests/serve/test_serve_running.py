@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from serving import npy
 
 from moist.errors import UserError
 from moist.serve import serve
+from moist.serve.running import _listen
 
 PROGRAM = Path(__file__).with_name("serve_program.py")
 
@@ -66,3 +68,8 @@ def test_signals(process, digits_bundle, images):
 def test_an_address_that_is_taken_is_said(digits, digits_bundle):
     with pytest.raises(UserError, match=rf"listen at 127\.0\.0\.1, port {digits.port}, but: .*choose others"):
         serve(digits_bundle, type(digits.app.state.holder.current.session), port=digits.port)
+
+
+def test_answers_do_not_wait_for_acknowledgements():
+    with _listen("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP  # what asyncio looks at before it sets TCP_NODELAY

@@ -92,10 +92,18 @@ def _ignore(_: int, __: FrameType | None) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    # The protocol is said in full: asyncio switches Nagle's algorithm off only where it is, and with it on an answer
+    # waits 40 ms for the client to acknowledge its headers.
+    listening = socket.socket(
+        socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    )
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+        return listening
     except (OSError, OverflowError) as error:
+        listening.close()
         raise UserError(
             f"the server must be able to listen at {host}, port {port}, but: {error}; choose others"
         ) from None
