@@ -1,4 +1,4 @@
-"""Kill ``moist distill`` again and again, let it go on, and compare what it leaves with an undisturbed run.
+"""Kill ``moist distill`` and ``moist export`` again and again, let them go on, and compare what they leave in the end.
 
 Two kinds of death, both by SIGKILL to the command and all its workers at once:
 
@@ -40,12 +40,20 @@ import torch._dynamo
 import yaml
 
 # Not all of these are used here: they are loaded once, before the forks.
+import moist.cli.export
 import moist.cli.recipes
 import moist.recipes.train
 from moist.cli import main as moist_command
 from moist.storage import file_sha256, write_atomic
 
-LOADED = (sklearn.datasets, sklearn.naive_bayes, torch._dynamo, moist.cli.recipes, moist.recipes.train)
+LOADED = (
+    sklearn.datasets,
+    sklearn.naive_bayes,
+    torch._dynamo,
+    moist.cli.export,
+    moist.cli.recipes,
+    moist.recipes.train,
+)
 
 CONFIG = {
     "data": {"name": "digits", "limit": 120},
@@ -60,13 +68,16 @@ CONFIG = {
 CALLS = ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir")
 LONGEST = 120.0
 MANY = 10**9
+# What differs between any two runs: a measured latency, and the checksums of manifests that hold it.
+TIMED = ("latency_ms", "sha256", "bundle_sha256")
+AT_CHANGE, AT_TIME = "at a change of the disk", "at a random time"
 
 
 @dataclass
 class Tally:
     """What happened: deaths by kind, whole runs, and bundles that differed."""
 
-    deaths: dict[str, int] = field(default_factory=lambda: {"at a change of the disk": 0, "at a random time": 0})
+    deaths: dict[str, int] = field(default_factory=lambda: {AT_CHANGE: 0, AT_TIME: 0})
     completed: int = 0
     different: list[str] = field(default_factory=list)
 
@@ -153,107 +164,125 @@ def kill(child: int) -> None:
 
 
 def contents(bundle: Path) -> dict[str, Any]:
-    """Return the checksum of every file of a bundle, and of its manifest all but the measured times and their seal."""
+    """Return the checksum of every file of a bundle, and of its manifests all but the measured times and their seal."""
     files: dict[str, Any] = {
         str(path.relative_to(bundle)): file_sha256(path) for path in sorted(bundle.rglob("*")) if path.is_file()
     }
-    files["bundle.json"] = timeless(json.loads((bundle / "bundle.json").read_text()))
-    return files
+    return files | {name: timeless(json.loads((bundle / name).read_text())) for name in files if name.endswith(".json")}
 
 
 def timeless(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    return {key: timeless(part) for key, part in value.items() if key not in ("latency_ms", "sha256")}
+    return {key: timeless(part) for key, part in value.items() if key not in TIMED}
 
 
 class Harness:
-    """Runs one configuration to death, in a folder of its own."""
+    """Runs ``distill`` and then ``export`` of one configuration to death, in a folder of its own.
 
-    def __init__(self, folder: Path, seed: int, output: Callable[[str], object] = print) -> None:
+    Args:
+        folder: empty, for everything.
+        seed: of the moments of death.
+        steps: how many of the two commands a run has.
+        output: told how far it is.
+    """
+
+    def __init__(self, folder: Path, seed: int, steps: int = 2, output: Callable[[str], object] = print) -> None:
         self.folder, self.random, self.output = folder, random.Random(seed), output
         self.countdown, self.tally = Countdown(), Tally()
+        self.out = folder / "run"
         (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG))
         os.environ["MOIST_CACHE"] = str(folder / "cache")
-        started = time.monotonic()
-        self.finish(self.start(changes=MANY))
-        self.seconds = time.monotonic() - started
-        self.changes = MANY - self.countdown.left
-        self.expected = self.bundle()
+        self.commands = [
+            ["distill", str(folder / "config.yaml"), "--out", str(self.out), "--quiet", "--json"],
+            ["export", str(self.out / "bundle"), "--quiet", "--json"],
+        ][:steps]
+        self.step = 0
+        self.seconds, self.changes = [], []
+        for _ in self.commands:
+            self.measure()
+        self.expected = contents(self.out / "bundle")
         self.clear()
 
-    @property
-    def out(self) -> Path:
-        return self.folder / "run"
-
-    def bundle(self) -> dict[str, Any]:
-        return contents(self.out / "bundle")
+    def measure(self) -> None:
+        """Run one step undisturbed, and note its time and its changes of the disk."""
+        started = time.monotonic()
+        self.finish(self.start(changes=MANY))
+        self.seconds.append(time.monotonic() - started)
+        self.changes.append(MANY - self.countdown.left)
+        self.step += 1
 
     def clear(self) -> None:
+        """Begin anew."""
+        self.step = 0
         shutil.rmtree(self.out, ignore_errors=True)
         shutil.rmtree(self.folder / "cache", ignore_errors=True)
 
     def start(self, changes: int = 0) -> int:
         self.countdown.set(changes)
-        command = ["distill", str(self.folder / "config.yaml"), "--out", str(self.out), "--quiet", "--json"]
-        return run_command(command, self.countdown)
+        return run_command(self.commands[self.step], self.countdown)
 
     def wait(self, child: int) -> int | None:
-        """Let a run end by itself, and return its exit code."""
+        """Let a command end by itself, and return its exit code."""
         code = wait(child, LONGEST)
         if code is None:
             kill(child)
         return code
 
     def finish(self, child: int) -> None:
-        """Let a run end by itself, which it must do with success."""
+        """Let a command end by itself, which it must do with success."""
         code = self.wait(child)
         if code != 0:
             raise AssertionError(f"a run that was not killed must end with 0, got {code}; deaths: {self.tally}")
 
-    def compare(self, what: str) -> None:
+    def finish_run(self) -> None:
+        """Let what is left of a run happen undisturbed, and compare."""
+        while not self.next_step():
+            pass
+
+    def next_step(self) -> bool:
+        self.finish(self.start())
+        return self.advance()
+
+    def advance(self) -> bool:
+        """Go on to the next step; after the last one compare, and begin anew; tells whether it was the last one."""
+        self.step += 1
+        if self.step < len(self.commands):
+            return False
         self.tally.completed += 1
-        if self.bundle() != self.expected:
-            self.tally.different.append(what)
+        if contents(self.out / "bundle") != self.expected:
+            self.tally.different.append(f"after {self.tally.deaths}")
+        self.clear()
+        return True
 
-    def die_at_changes(self, deaths: int) -> None:
-        """Kill before any of the changes that a whole run makes; one that goes on has fewer to make, so some end."""
-        for number in range(1, deaths + 1):
-            code = wait(self.start(changes=self.random.randint(1, self.changes)), LONGEST)
-            if code == -signal.SIGKILL:
-                self.tally.deaths["at a change of the disk"] += 1
-            elif code == 0:
-                self.compare(f"after {number} attempts at changes of the disk")
-                self.clear()
-            else:
-                raise AssertionError(f"a killed run must go on, got exit code {code} after {self.tally}")
+    def die_at_a_change(self) -> bool:
+        """Kill before any of the changes that the step makes; one that goes on has fewer to make, so some end."""
+        code = wait(self.start(changes=self.random.randint(1, self.changes[self.step])), LONGEST)
+        return self.conclude(code, code == -signal.SIGKILL)
 
-    def die_at_times(self, deaths: int) -> None:
-        """Kill at a random moment of the time that a run takes."""
-        for number in range(1, deaths + 1):
-            child = self.start()
-            code = wait(child, self.random.uniform(0.0, self.seconds))
-            if code is None:
-                kill(child)
-                self.tally.deaths["at a random time"] += 1
-            elif code == 0:
-                self.compare(f"after {number} attempts at random times")
-                self.clear()
-            else:
-                raise AssertionError(f"a killed run must go on, got exit code {code} after {self.tally}")
+    def die_at_a_time(self) -> bool:
+        """Kill at a random moment of the time that the step takes."""
+        child = self.start()
+        code = wait(child, self.random.uniform(0.0, self.seconds[self.step]))
+        if code is None:
+            kill(child)
+        return self.conclude(code, code is None)
+
+    def conclude(self, code: int | None, died: bool) -> bool:
+        if died:
+            return True
+        if code != 0:
+            raise AssertionError(f"a killed run must go on, got exit code {code} after {self.tally}")
+        self.advance()
+        return False
 
     def die(self, deaths: int) -> Tally:
-        """Die at least ``deaths`` times, half of them at changes of the disk, and let the last run end."""
-        for method, kind in (
-            (self.die_at_changes, "at a change of the disk"),
-            (self.die_at_times, "at a random time"),
-        ):
+        """Die at least ``deaths`` times, half of them at changes of the disk, and let the last run of each kind end."""
+        for method, kind in ((self.die_at_a_change, AT_CHANGE), (self.die_at_a_time, AT_TIME)):
             while self.tally.deaths[kind] < deaths / 2:
-                method(min(10, deaths))
+                self.tally.deaths[kind] += method()
                 self.output(f"{self.tally.total} deaths, {self.tally.completed} runs completed")
-            self.finish(self.start())
-            self.compare(f"at the end of deaths {kind}")
-            self.clear()
+            self.finish_run()
         return self.tally
 
 
