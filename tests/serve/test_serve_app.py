@@ -1,5 +1,6 @@
 """The server under what happens to servers: strangers, crowds, slow clients, new models, the end."""
 
+import http.client
 import json
 import os
 import shutil
@@ -7,7 +8,9 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -121,6 +124,26 @@ def test_a_batch_is_what_waits_already(gated, images):
     assert server.metric("moist_batch_rows_count") == 3
     assert answers[0] == answers[1] == answers[6]
     assert answers[2]["predictions"] == server.predict(npy(images[1:2]), NPY)["predictions"]
+
+
+def test_a_lone_client_is_answered_without_a_change_of_thread(start, digits_bundle, images):
+    class Noting(RoutedSession):
+        threads: ClassVar[list[str]] = []
+
+        def predict(self, raw):
+            self.threads.append(threading.current_thread().name)
+            return super().predict(raw)
+
+    server = start(digits_bundle, Noting)
+    answers = []
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+        for _ in range(3):
+            connection.request("POST", "/v1/predict", npy(images[:1]), {"content-type": NPY})
+            answers.append(connection.getresponse().read())
+    server.predict(npy(images[:1]), NPY)
+    assert answers[0] == answers[1] == answers[2]
+    assert [name == "moist-model" for name in Noting.threads] == [True, False, False, True]
+    assert server.metric("moist_batch_rows_count") == 4
 
 
 def test_a_bad_input_does_not_spoil_its_neighbours(gated, images):

@@ -63,6 +63,7 @@ class _Server:
         self.batcher = Batcher(settings.max_batch, settings.max_queue, settings.request_timeout, self.metrics.on_batch)
         self.metrics.waiting.set_function(lambda: self.batcher.waiting)
         self.stopping = False
+        self.last_client: Any = None
         self.app = FastAPI(
             title=f"MoIST: {self.holder.current.session.name}",
             version=__version__,
@@ -174,12 +175,14 @@ class _Server:
         votes: Annotated[bool, Query(description="also tell what each specialist says; of one input alone")] = False,
     ) -> Response:
         """Classify images, texts or rows of a table, one or many."""
+        # Twice in a row the same connection: nobody else asks, so there is nothing to batch with.
+        alone, self.last_client = request.client == self.last_client, request.client
         model = self.holder.current.retain()
         try:
             raw = await self._read(model, request)
             if votes and len(raw) != 1:
                 raise Refusal(422, f"votes are told of one input at a time, got {len(raw)}; leave votes out")
-            answer = await self._run(model, raw)
+            answer = await self._run(model, raw, alone=alone)
             polled = await self._run(model, raw, votes=True) if votes else None
         finally:
             model.release()
@@ -209,8 +212,10 @@ class _Server:
                     parts.append((media_type(part.content_type or ""), await part.read()))
         return parts
 
-    async def _run(self, model: ServedModel, raw: Any, *, votes: bool = False) -> Any:
+    async def _run(self, model: ServedModel, raw: Any, *, votes: bool = False, alone: bool = False) -> Any:
         try:
+            if alone and (answer := self.batcher.answer_now(model, raw)) is not None:
+                return answer
             return await self.batcher.submit(model, raw, votes=votes)
         except UserError as error:
             raise Refusal(422, str(error)) from None
