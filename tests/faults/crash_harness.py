@@ -151,6 +151,7 @@ def wait(child: int, seconds: float) -> int | None:
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
+            wait_for_workers(child)
             return os.waitstatus_to_exitcode(status)
         if time.monotonic() >= end:
             return None
@@ -158,9 +159,23 @@ def wait(child: int, seconds: float) -> int | None:
 
 
 def kill(child: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
+    try:
         os.killpg(child, signal.SIGKILL)
+    except ProcessLookupError:  # it leads no group yet
+        os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    wait_for_workers(child)
+
+
+def wait_for_workers(group: int) -> None:
+    """Wait until the workers are gone too: as forks they hold the lock of the run's folder until then."""
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.005)
 
 
 def contents(bundle: Path) -> dict[str, Any]:
