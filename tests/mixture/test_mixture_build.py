@@ -179,3 +179,9 @@ def test_other_gates_keep_their_start():
     before = copy.deepcopy(gate.state_dict())
     start_gate_from_centres(gate, torch.randn(3, 5), variance=1.0)
     assert all(torch.equal(value, before[name]) for name, value in gate.state_dict().items())
+
+
+def test_a_restart_needs_a_shared_start():
+    with pytest.raises(ValueError, match=r"mixture\.restart needs a shared start to go on from, got restart=0\.3"):
+        MixtureSettings(restart=0.3)
+    assert MixtureSettings(restart=0.3, shared_start=0.5).restart == 0.3

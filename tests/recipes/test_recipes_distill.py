@@ -93,7 +93,10 @@ def test_methods_that_cut_domains_first(digits: Digits, tmp_path: Path, method: 
     assert ("routed_right" in metrics["systems"]["mixture"]) == (method == "class-domains")
 
 
-def test_images_with_a_shared_trunk_views_and_branching(digits: Digits, tmp_path: Path) -> None:
+@pytest.mark.parametrize("branching", [{"active": 2}, {"restart": 0.5}], ids=["drawn", "restarted"])
+def test_images_with_a_shared_trunk_views_and_branching(
+    digits: Digits, tmp_path: Path, branching: dict[str, Any]
+) -> None:
     settings = digits(
         augment={"crop": 1},
         signals={"views": 2},
@@ -103,7 +106,7 @@ def test_images_with_a_shared_trunk_views_and_branching(digits: Digits, tmp_path
             "trunk_stages": 2,
             "router": {"reads": "trunk"},
             "shared_start": 0.4,
-            "active": 2,
+            **branching,
         },
         controls={"enabled": False},
     )

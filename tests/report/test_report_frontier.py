@@ -56,3 +56,10 @@ def test_pictures_on_disk(tmp_path: Path) -> None:
     assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UserError, match=r"digits\.pdf"):
         save_frontier(example_metrics(), tmp_path / "digits.pdf")
+
+
+def test_mixtures_of_other_numbers_of_domains_are_a_line_of_their_own() -> None:
+    point = {"num_domains": 32, "accuracy": {"mean": 0.96, "std": 0.001, "values": [0.96]}, "active_macs": 848}
+    svg = frontier_figure({**example_metrics(), "mixtures": [point]}, "")
+    assert "K = 32" in svg
+    assert "K = 32" not in frontier_figure(example_metrics(), "")

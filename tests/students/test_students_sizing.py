@@ -51,6 +51,25 @@ def test_the_known_resnet_is_found_and_a_tail_width_is_dropped():
     assert found == StudentSettings(family="resnet", width=8)
 
 
+def test_a_wider_tail_comes_closer_to_the_target():
+    settings, example = StudentSettings(family="resnet", stem_stride=2), torch.zeros(1, 3, 32, 32)
+
+    def cost(student: StudentSettings) -> float:
+        return count_cost(create_student(student, IMAGE, 10), example).macs
+
+    target = cost(StudentSettings(family="resnet", stem_stride=2, width=16)) + 1
+    found = width_for(settings, IMAGE, 10, macs=target, example=example, tail=True)
+    assert (found.width, found.tail_width, found.tail_from) == (16, 17, 3)
+    assert target <= cost(found) < 1.04 * target
+    assert width_for(settings, IMAGE, 10, macs=target, example=example).width == 17
+    # A step of width is the closest where the last stage alone would not reach the target.
+    whole = cost(StudentSettings(family="resnet", stem_stride=2, width=17))
+    assert width_for(settings, IMAGE, 10, macs=whole, example=example, tail=True).tail_width is None
+    # One hidden layer has no tail of its own.
+    table = width_for(StudentSettings(family="mlp"), TABLE, 26, macs=464, example=torch.zeros(2, 16), tail=True)
+    assert (table.width, table.tail_width) == (12, None)
+
+
 def test_the_random_generator_is_left_alone():
     before = torch.get_rng_state()
     width_for(StudentSettings(family="bag"), TEXT, 10, params=900, example=IDS)

@@ -181,6 +181,19 @@ def test_without_warm_up_the_first_step_has_the_whole_rate():
     assert learning_rate_factor(0, 1, 0.0) == 1
 
 
+def test_a_settled_learning_rate_worked_by_hand():
+    # 12 steps: 2 of warm-up, a cosine from 1 to 0.01 over 6, then 4 at 0.01.
+    factors = [learning_rate_factor(step, 12, 2 / 12, 4 / 12) for step in range(12)]
+    assert factors[:3] == [0.5, 1.0, 1.0]
+    assert factors[5] == pytest.approx(0.01 + 0.99 / 2)
+    assert factors[8:] == pytest.approx([0.01] * 4)
+
+
+def test_a_schedule_of_warm_up_and_settling_alone_is_refused():
+    with pytest.raises(ValueError, match="warmup and settle must leave some of the steps to the cosine"):
+        TrainingSettings(warmup=0.5, settle=0.5)
+
+
 class Slope(nn.Module):
     """A loss whose gradient is 1 (or ``steepness``) everywhere, so that weights tell the learning rates."""
 
@@ -196,12 +209,15 @@ class Slope(nn.Module):
 class Nothing:
     """Batches for tasks that read none of it."""
 
+    def __init__(self, number=10):
+        self.number = number
+
     def __len__(self):
-        return 10
+        return self.number
 
     def epoch(self, epoch):
         rows = torch.zeros(1, dtype=torch.int64)
-        return iter([Batch(rows, rows, torch.zeros(1, 1), None)] * 10)
+        return iter([Batch(rows, rows, torch.zeros(1, 1), None)] * self.number)
 
 
 PLAIN = TrainingSettings(epochs=1, optimizer="sgd", momentum=0, learning_rate=0.5, warmup=0.2, gradient_clip=None)
@@ -264,3 +280,16 @@ def test_a_first_step_joins_an_earlier_part_of_the_schedule():
     fit(parts, Nothing(), PLAIN, seed=0, max_steps=4)
     fit(parts, Nothing(), PLAIN, seed=0, first_step=4)
     assert parts.weight.item() == pytest.approx(whole.weight.item())
+
+
+def test_a_part_with_a_schedule_of_its_own_runs_it_from_end_to_end():
+    # The last 6 of 10 steps on their own are what 6 steps alone would be.
+    alone, part = Slope(), Slope()
+    fit(alone, Nothing(6), PLAIN, seed=0)
+    fit(part, Nothing(), PLAIN, seed=0, first_step=4, own_schedule=True)
+    assert part.weight.item() == pytest.approx(alone.weight.item())
+    first, whole = Slope(), Slope()
+    fit(first, Nothing(), PLAIN, seed=0, max_steps=6, own_schedule=True)
+    assert first.weight.item() == pytest.approx(alone.weight.item())
+    fit(whole, Nothing(), PLAIN, seed=0, max_steps=6)
+    assert whole.weight.item() != pytest.approx(alone.weight.item())

@@ -18,7 +18,7 @@ from moist.mixture import inspect_bundle
 from moist.runtime import EXPORT_FOLDER
 from moist.storage import default_cache_dir
 
-__all__ = ["run_export"]
+__all__ = ["export_data", "run_export"]
 
 
 def run_export(arguments: argparse.Namespace) -> None:
@@ -26,7 +26,7 @@ def run_export(arguments: argparse.Namespace) -> None:
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
     facts = inspect_bundle(arguments.bundle)
-    int8 = _data(arguments.data, facts) if arguments.int8 else None
+    int8 = export_data(arguments.data, facts) if arguments.int8 else None
     manifest = export_bundle(
         arguments.bundle, arguments.out, int8=int8, allow_factory=arguments.allow_factory, quiet=arguments.quiet
     )
@@ -37,7 +37,12 @@ def run_export(arguments: argparse.Namespace) -> None:
         _print(str(folder), manifest)
 
 
-def _data(named: str | None, facts: Mapping[str, Any]) -> ExportData:
+def export_data(named: str | None, facts: Mapping[str, Any]) -> ExportData:
+    """Return the data to calibrate on: those named, else those that the bundle was made from.
+
+    Raises:
+        UserError: they are not found, have no labels, or look otherwise than what the bundle reads.
+    """
     splits: DataSplits = load_dataset(data_settings(named, facts), default_cache_dir())
     schema, transform = schema_from_dict(facts["input"]), transform_from_dict(facts["transform"])
     classes = tuple(facts["classes"])

@@ -13,7 +13,7 @@ from moist.export.precision import ExportData, choose_precision
 from moist.mixture import inspect_bundle, load_bundle
 from moist.runtime import EXPORT, EXPORT_FOLDER
 
-__all__ = ["export_bundle"]
+__all__ = ["describe", "export_bundle"]
 
 
 def export_bundle(
@@ -49,11 +49,11 @@ def export_bundle(
         if int8 is not None:
             parts, report = choose_precision(parts, int8, quiet=quiet)
         threshold = parts.threshold
-        write_export(partial, parts, {**_described(facts, threshold), "int8": report})
+        write_export(partial, parts, {**describe(facts, threshold), "int8": report})
     return EXPORT.read_manifest(folder)
 
 
-def _described(facts: Mapping[str, Any], threshold: float | None) -> dict[str, Any]:
+def describe(facts: Mapping[str, Any], threshold: float | None) -> dict[str, Any]:
     """Return what a runtime, a server or a reader needs to know of the bundle."""
     costs = facts["costs"]
     specialists = [{key: domain[key] for key in ("macs", "params", "bytes")} for domain in facts["domains"]]

@@ -128,8 +128,9 @@ def routed_model(parts: MixtureFragments) -> ModelProto:
     build = _Builder()
     inputs, features, scores = build.features(parts)
     if parts.top_k == 1:
-        build.add("ArgMax", [scores], "domains", axis=1, keepdims=1)
-        logits = _tree(build, parts, features, "domains")
+        build.add("ArgMax", [scores], "domain", axis=1, keepdims=0)
+        build.add("Unsqueeze", ["domain", build.constant("second_axis", np.array([1], dtype=np.int64))], "domains")
+        logits = _tree(build, parts, features, "domain")
         probabilities = build.add("Softmax", [logits], "answer", axis=1)
     else:
         build.choose(scores, parts.top_k)

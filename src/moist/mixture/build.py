@@ -83,12 +83,28 @@ class MixtureSettings(Settings):
     shared_start: float = Field(
         0.0, ge=0, lt=1, description="joint: share of the training in which all specialists are still one"
     )
+    restart: float | None = Field(
+        None,
+        gt=0,
+        description="joint: peak learning rate after the shared start, as a share of training.learning_rate; both "
+        "parts then have a whole schedule of their own, so that specialists branch from a finished student; None: one "
+        "schedule for both",
+    )
     active: int | None = Field(
         None,
         ge=2,  # one alone would weigh 1 whatever the gate says, and teach it nothing
         description="joint: specialists that run on each example while training, drawn by the gate; None: all",
     )
     outside: float = Field(0.0, ge=0, le=1, description="share of a specialist's data drawn from outside its domain")
+
+    @model_validator(mode="after")
+    def _check_restart(self) -> MixtureSettings:
+        if self.restart is not None and self.shared_start == 0:
+            raise ValueError(
+                f"mixture.restart needs a shared start to go on from, got restart={self.restart} and shared_start=0; "
+                "raise shared_start or leave restart out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_active(self) -> MixtureSettings:

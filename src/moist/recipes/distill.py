@@ -9,6 +9,7 @@ from typing import Any
 from moist.config import dump_config
 from moist.mixture import save_bundle
 from moist.progress import say
+from moist.recipes.budget import choose_shape
 from moist.recipes.describe import describe
 from moist.recipes.measure import Measured, measure
 from moist.recipes.plan import Plan, make_plan
@@ -51,6 +52,8 @@ def distill(settings: DistillSettings, out: Path, *, quiet: bool = False) -> Map
 
 def _distill(settings: DistillSettings, out: Path, key: str, quiet: bool) -> Mapping[str, Any]:
     folder, space = prepare(settings, quiet=quiet)
+    space, search = choose_shape(space, folder, out, quiet=quiet)
+    settings = space.settings
     _check_size(space)
     plan = make_plan(space, folder, out, settings.seed)
     # Only now, so that settings that cannot work leave no folder behind.
@@ -59,7 +62,7 @@ def _distill(settings: DistillSettings, out: Path, key: str, quiet: bool) -> Map
     _tell(quiet, "measuring")
     measured = finish_seed(space, plan, out)
     command = f"moist distill {settings.name}"
-    metrics = result_document(settings.name, command, space, {settings.seed: measured}, total_seconds(done))
+    metrics = result_document(settings.name, command, space, {settings.seed: measured}, total_seconds(done), search)
     write_report(metrics, describe(space, measured, metrics["verdict"]), out / "report.html")
     write_json(out / "metrics.json", {**metrics, "key": key})
     return metrics

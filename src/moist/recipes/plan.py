@@ -88,7 +88,7 @@ class _Planner:
         self.shape = space.transform.input_shape
         self.example = space.example(64)
         # Only what training depends on, so that asking for another report or more workers trains nothing anew.
-        unused = {"name", "seed", "mixture", "inference", "controls", "jobs"}
+        unused = {"name", "seed", "mixture", "budget", "joint", "inference", "controls", "jobs"}
         settings = self.settings.model_dump(mode="json", exclude=unused, exclude_defaults=True)
         settings.get("training", {}).pop("epochs", None)  # each job has its own
         self.base = {
@@ -142,14 +142,14 @@ class _Planner:
         """Return the distinct single students, each with all its roles."""
         wanted: list[tuple[str, StudentSettings, Cost]] = [("generalist", self.settings.student, generalist)]
         if self.settings.controls.enabled and self.settings.student.family != "torch":
-            wanted += self._sized("student_same_cost", macs=active.macs)
+            wanted += self._sized("student_same_cost", macs=active.macs, tail=True)
             if self.settings.controls.same_total:
                 wanted += self._sized("student_same_total", params=total.params)
             for factor in self.settings.controls.frontier:
                 wanted += self._sized("frontier", macs=factor * active.macs)
         merged: dict[str, Single] = {}
         for role, student, cost in wanted:
-            name = "generalist" if role == "generalist" else f"student-w{student.width}"
+            name = "generalist" if role == "generalist" else _name(student)
             roles = merged[name].roles if name in merged else ()
             merged[name] = Single(name, student, cost, (*roles, role))
         return list(merged.values())
@@ -193,6 +193,7 @@ class _Planner:
             self.settings.training.epochs,
             macs,
             mixture=settings.model_dump(mode="json", exclude_defaults=True),
+            joint=self.settings.joint.model_dump(mode="json", exclude_defaults=True),
         )
 
     def _add_single(self, single: Single, epochs: int) -> None:
@@ -216,6 +217,11 @@ class _Planner:
         folders = [str(self.folder(specialist)) for specialist in names]
         after = ("generalist", *names)
         self._add(f"{name}/gate", "train_gate", epochs, 0.0, after, specialists=folders, **common)
+
+
+def _name(student: StudentSettings) -> str:
+    tail = "" if student.tail_width is None else f"-{student.tail_width}-from-{student.tail_from}"
+    return f"student-w{student.width}{tail}"
 
 
 def _training_macs(settings: MixtureSettings, active: Cost, total: Cost) -> float:

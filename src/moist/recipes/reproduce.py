@@ -9,6 +9,7 @@ from typing import Any
 
 from moist.config import ConfigError, dump_config, load_config, nearest
 from moist.importing import import_callable
+from moist.recipes.budget import choose_shape
 from moist.recipes.configs import shipped_configs
 from moist.recipes.describe import describe
 from moist.recipes.distill import finish_seed, total_seconds
@@ -49,6 +50,10 @@ RECIPES: dict[str, Recipe] = {
     "digits": Recipe("digits", "scikit-learn's 8×8 digits: the whole chain in two minutes", TRIAL),
     "letter": Recipe("letter", "UCI letter recognition, 26 classes, against an ensemble of networks", TRIAL, COMPARED),
     "covtype20k": Recipe("covtype20k", "forest cover types, 20,000 rows", TRIAL, COMPARED),
+    "optdigits": Recipe("optdigits", "optical digits, 10 classes from 64 pixel counts", TRIAL, COMPARED),
+    "pendigits": Recipe("pendigits", "pen digits, 10 classes from 16 coordinates", TRIAL, COMPARED),
+    "satimage": Recipe("satimage", "satellite images, 6 kinds of ground from 36 values", TRIAL, COMPARED),
+    "dry_bean": Recipe("dry_bean", "dry beans, 7 varieties from 16 measures", TRIAL, COMPARED),
     "banking77": Recipe("banking77", "77 intents of bank customers, taught by a sentence encoder", TRIAL),
     "cifar10": Recipe(
         "cifar10",
@@ -115,11 +120,13 @@ def _reproduce(recipe: Recipe, request: StudyRequest) -> dict[str, Any]:
     settings = load_config(DistillSettings, shipped_configs()[recipe.config], [*trial, *request.overrides])
     folder, space = prepare(settings, quiet=request.quiet)
     name, every_seed, seeds, out = request.name, recipe.every_seed, request.seeds, request.out
+    space, search = choose_shape(space, folder, out, quiet=request.quiet)
+    settings = space.settings
     plans = {seed: make_plan(space, folder, out / f"seed-{seed}", seed) for seed in range(seeds)}
     plans = {seed: plan if seed == 0 else _only(plan, every_seed) for seed, plan in plans.items()}
     results = run_jobs(_renamed(plans, every_seed), settings.jobs, quiet=request.quiet)
     measured = {seed: finish_seed(space, plan, out / f"seed-{seed}") for seed, plan in plans.items()}
-    document = result_document(name, request.command, space, measured, total_seconds(results))
+    document = result_document(name, request.command, space, measured, total_seconds(results), search)
     dump_config(settings, out / "config.yaml")
     write_report(document, describe(space, measured[0], document["verdict"]), out / "report.html")
     return document

@@ -31,6 +31,7 @@ def result_document(
     space: Workspace,
     seeds: Mapping[int, Measured],
     seconds: float,
+    search: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put the measured seeds of one configuration together.
 
@@ -40,6 +41,7 @@ def result_document(
         space: data and teacher.
         seeds: what each seed measured; a control may have been run for the first only.
         seconds: how long it all took.
+        search: how the mixture's shape was found, where it was searched for.
     """
     splits = space.splits
     test_target = None if splits.test is None else splits.test.target
@@ -77,6 +79,9 @@ def result_document(
     }
     document["derived"] = _derived(document, runs)
     document["notes"] = _notes(space, document)
+    if search is not None:
+        document["search"] = dict(search)
+        document["notes"].insert(0, search["why"])
     document["verdict"] = verdict(document)
     return document
 

@@ -12,7 +12,7 @@ from moist.tasks import JointSettings, LossSettings
 from moist.teachers import TeacherSettings
 from moist.training import JobsSettings, TrainingSettings
 
-__all__ = ["ControlsSettings", "DistillSettings", "SignalSettings"]
+__all__ = ["BudgetSettings", "ControlsSettings", "DistillSettings", "SignalSettings"]
 
 
 class SignalSettings(Settings):
@@ -48,6 +48,17 @@ class ControlsSettings(Settings):
     )
 
 
+class BudgetSettings(Settings):
+    """What an input may cost, instead of a shape: number of domains, trunk and widths are then searched for."""
+
+    macs: float | None = Field(
+        None,
+        gt=0,
+        description="mean active multiply-accumulates per input; the search takes about as long as one more training "
+        "of the mixture for every third shape that it tries, and chooses on the validation part",
+    )
+
+
 class DistillSettings(Settings):
     """Everything that ``moist distill`` needs; ``data`` and ``teacher`` have no default."""
 
@@ -60,6 +71,7 @@ class DistillSettings(Settings):
     signals: SignalSettings = SignalSettings()
     student: StudentSettings
     mixture: MixtureSettings = MixtureSettings()
+    budget: BudgetSettings = BudgetSettings()
     joint: JointSettings = JointSettings()
     loss: LossSettings = LossSettings()
     training: TrainingSettings = TrainingSettings()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,9 @@ from moist.progress import Advance
 from moist.recipes.workspace import Workspace, workspace_from_payload
 from moist.storage import write_atomic, write_json
 from moist.students import Student, StudentSettings, create_student
-from moist.tasks import DistillTask, JointTask, RouterTask
+from moist.tasks import DistillTask, JointSettings, JointTask, RouterTask
 from moist.teachers import open_signal_cache
-from moist.training import TrainingSettings, fit
+from moist.training import fit
 from moist.types import Partition
 
 __all__ = ["make_partition", "train_gate", "train_joint", "train_specialist", "train_student"]
@@ -56,11 +57,12 @@ def train_student(payload: Payload, folder: Path, advance: Advance) -> dict[str,
 def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
     """Train trunk, gate and specialists jointly on the mixture likelihood.
 
-    With ``shared_start`` the first part of the schedule trains one student; then every specialist starts as a copy of
-    its tail, the gate from a clustering of its trunk's features, and the rest of the schedule trains the mixture.
+    With ``shared_start`` the first part of the epochs trains one student; then every specialist starts as a copy of
+    its tail, the gate from a clustering of its trunk's features, and the rest trains the mixture: on the same schedule,
+    or with ``restart`` on another of its own.
     """
     space = workspace_from_payload(payload)
-    settings = load_config(MixtureSettings, payload["mixture"])
+    settings, weights = load_config(MixtureSettings, payload["mixture"]), load_config(JointSettings, payload["joint"])
     torch.manual_seed(payload["seed"])
     shared_epochs = round(settings.shared_start * payload["epochs"])
     mixture, history = new_mixture(space, settings), []
@@ -68,12 +70,14 @@ def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, A
         student = create_student(space.settings.student, space.transform.input_shape, space.num_classes)
         _compile(space, student)
         task = DistillTask(student, space.signals(), space.settings.loss)
-        history = _fit(space, task, payload, folder, advance, stop=shared_epochs, checkpoint="shared.pt")
+        shared = _Part(stop=shared_epochs, checkpoint="shared.pt", restart=None if settings.restart is None else 1.0)
+        history = _fit(space, task, payload, folder, advance, part=shared)
         mixture = new_mixture(space, settings, student)
         start_gate_from_centres(mixture.gate, *_clusters(space, mixture.trunk, settings.num_domains, payload["seed"]))
     _compile(space, mixture.trunk, *([] if settings.active else [mixture.specialists]))
-    joint = JointTask(mixture, space.signals(), space.settings.loss, space.settings.joint, settings.active)
-    history = history + _fit(space, joint, payload, folder, advance, start=shared_epochs)
+    joint = JointTask(mixture, space.signals(), space.settings.loss, weights, settings.active)
+    rest = _Part(start=shared_epochs, restart=settings.restart)
+    history = history + _fit(space, joint, payload, folder, advance, part=rest)
     (folder / "shared.pt").unlink(missing_ok=True)
     return _finish(space, mixture.deploy(), history, folder, _mixture_outputs)
 
@@ -221,6 +225,26 @@ class _TrunkThenGate(nn.Module):
         return scores
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A part of a payload's epochs.
+
+    Args:
+        start: first epoch.
+        stop: the epoch after the last; None for the payload's last.
+        checkpoint: name of the file to resume from.
+        restart: peak learning rate of a schedule of its own, as a share of the setting; None for a part of the whole.
+    """
+
+    start: int = 0
+    stop: int | None = None
+    checkpoint: str = "checkpoint.pt"
+    restart: float | None = None
+
+
+WHOLE = _Part()
+
+
 def _fit(
     space: Workspace,
     task: nn.Module,
@@ -229,22 +253,24 @@ def _fit(
     advance: Advance,
     rows: np.ndarray | None = None,
     *,
-    start: int = 0,
-    stop: int | None = None,
-    checkpoint: str = "checkpoint.pt",
+    part: _Part = WHOLE,
 ) -> list[dict[str, float]]:
-    """Train on the payload's schedule, or the part of it from epoch ``start`` to ``stop``."""
-    settings: TrainingSettings = space.settings.training.model_copy(update={"epochs": payload["epochs"]})
+    """Train on the payload's epochs, or on a part of them."""
+    settings = space.settings.training
+    settings = settings.model_copy(
+        update={"epochs": payload["epochs"], "learning_rate": settings.learning_rate * (part.restart or 1.0)}
+    )
     loader = space.loader(payload["seed"], settings.batch_size, rows)
     return fit(
         task,
         loader,
         settings,
         seed=payload["seed"],
-        checkpoint=folder / checkpoint,
+        checkpoint=folder / part.checkpoint,
         advance=advance,
-        first_step=start * len(loader),
-        max_steps=None if stop is None else stop * len(loader),
+        first_step=part.start * len(loader),
+        max_steps=None if part.stop is None else part.stop * len(loader),
+        own_schedule=part.restart is not None,
     )
 
 

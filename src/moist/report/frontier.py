@@ -90,6 +90,11 @@ def _draw(metrics: Mapping[str, Any], title: str) -> Figure:
     line = [(point.macs or 0.0, point.accuracy) for point in singles]
     if line:
         axes.plot(*zip(*line), color=COLOURS["single"], linewidth=1.8, zorder=2)
+    grown = _grown(metrics)
+    if grown:
+        path = [(point.macs or 0.0, point.accuracy) for point in grown]
+        axes.plot(*zip(*path), color=COLOURS["mixture"], linewidth=1.4, zorder=2)
+    others = [*others, *grown]
     for point in [*singles, *others]:
         _draw_point(axes, point)
     for point in levels:
@@ -123,6 +128,17 @@ def _points(metrics: Mapping[str, Any]) -> tuple[list[_Point], list[_Point], lis
     levels = [point for point in rest if point.system.part == "teacher" and (not point.macs or point.macs > far)]
     others = [point for point in rest if point.macs and point not in levels]
     return [singles[macs] for macs in sorted(singles)], others, levels
+
+
+def _grown(metrics: Mapping[str, Any]) -> list[_Point]:
+    """Return the mixtures of other numbers of domains, where they were measured, by that number."""
+    points = []
+    for entry in metrics.get("mixtures") or ():
+        accuracy, std = mean_std(entry.get("accuracy"))
+        if accuracy is not None:
+            system = System("", "", f"K = {entry['num_domains']}", "", "control", "mixture", "s")
+            points.append(_Point(system, number(entry.get("active_macs")), accuracy, std))
+    return points
 
 
 def _point(name: str, entry: Mapping[str, Any]) -> _Point | None:

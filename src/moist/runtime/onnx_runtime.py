@@ -54,4 +54,6 @@ def _options(threads: int, frugal: bool) -> ort.SessionOptions:
     options.log_severity_level = ERRORS_ONLY
     # An arena keeps what a run once needed; without one, a specialist that is dropped gives all of its memory back.
     options.enable_cpu_mem_arena = not frugal
+    # Idle threads of one session that spin take the cores from every other.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options

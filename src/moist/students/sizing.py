@@ -26,11 +26,11 @@ def width_for(
     macs: float | None = None,
     params: int | None = None,
     example: Tensor,
+    tail: bool = False,
 ) -> StudentSettings:
     """Return the settings with the smallest width whose counted cost is at least the target.
 
-    A separate tail width is dropped: the student found has one width throughout. Torch's global generator is left as
-    it was.
+    A separate tail width of ``settings`` is dropped. Torch's global generator is left as it was.
 
     Args:
         settings: the student to size; its own width is ignored.
@@ -39,6 +39,8 @@ def width_for(
         macs: multiply-accumulates per input to reach; with ``params`` too, both are reached.
         params: parameters to reach.
         example: (N, ...) inputs to count the cost on.
+        tail: come closer, where the family allows it, by a student whose last stages alone have that width, and whose
+            first ones have a step less: a step of width can be a quarter of the cost. Else there is one width.
 
     Raises:
         UserError: no target is given, the family has no width, or no width up to 4096 is large enough.
@@ -68,7 +70,17 @@ def width_for(
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
-    return single.model_copy(update={"width": high * step})
+    found = single.model_copy(update={"width": high * step})
+    if not tail or low == 0 or settings.family == "transformer":
+        return found
+    narrow = single.model_copy(update={"width": low, "tail_width": high})
+    narrower = [narrow.model_copy(update={"tail_from": stage}) for stage in range(1, single.num_stages - 1)]
+    costs = [(_count(student, shape, num_classes, example), student) for student in narrower]
+    large = [
+        (cost.macs, student) for cost, student in costs if cost.macs >= (macs or 0) and cost.params >= (params or 0)
+    ]
+    closest = min(large, key=lambda pair: pair[0], default=(cost(high).macs, found))
+    return closest[1] if closest[0] < cost(high).macs else found
 
 
 def _count(settings: StudentSettings, shape: InputShape, num_classes: int, example: Tensor) -> Cost:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from moist.config import Settings
@@ -22,6 +22,7 @@ from moist.types import Batch, UserError
 __all__ = ["BatchSource", "Task", "TrainingSettings", "fit"]
 
 CHECKPOINT_EVERY_SECONDS = 30.0
+SETTLED = 0.01  # share of the peak learning rate at which training settles
 
 
 class BatchSource(Protocol):
@@ -51,6 +52,13 @@ class TrainingSettings(Settings):
     weight_decay: float = Field(0.0, ge=0, description="pull of weights towards 0; biases and norms are left alone")
     momentum: float = Field(0.9, ge=0, lt=1, description="share of the last step that is kept (sgd only)")
     warmup: float = Field(0.05, ge=0, lt=1, description="fraction of the steps with a rising learning rate")
+    settle: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="fraction of the steps at the end at a hundredth of the peak, where the cosine then ends: training "
+        "stops when nothing is gained any more",
+    )
     gradient_clip: float | None = Field(5.0, gt=0, description="longest gradient; a longer one is scaled down to it")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="`bfloat16` runs the forward pass under autocast; weights and losses stay float32"
@@ -58,6 +66,15 @@ class TrainingSettings(Settings):
     compile: bool = Field(
         False, description="compile the networks first: needs a C++ compiler, pays on long image runs"
     )
+
+    @model_validator(mode="after")
+    def _check_schedule(self) -> TrainingSettings:
+        if self.warmup + self.settle >= 1:
+            raise ValueError(
+                f"warmup and settle must leave some of the steps to the cosine, got {self.warmup} and {self.settle}; "
+                "lower either"
+            )
+        return self
 
 
 def fit(
@@ -70,10 +87,11 @@ def fit(
     advance: Advance | None = None,
     first_step: int = 0,
     max_steps: int | None = None,
+    own_schedule: bool = False,
 ) -> list[dict[str, float]]:
     """Train ``task`` in place: backward, clip, step, log, checkpoint.
 
-    The learning rate rises linearly over the warm-up, then falls to zero along a cosine. With ``checkpoint`` the state
+    The learning rate rises linearly over the warm-up, then falls along a cosine. With ``checkpoint`` the state
     is saved every half minute, at ``max_steps``, and where ``advance`` ends the run; a later call with the same
     arguments goes on from there, bit for bit on a CPU with the same number of threads.
 
@@ -86,6 +104,8 @@ def fit(
         advance: told of every step; it may raise KeyboardInterrupt or SystemExit to end the run there.
         first_step: step to begin at, where an earlier part of the same schedule was trained by another task.
         max_steps: stop after this many steps in all, as an interruption would.
+        own_schedule: let learning rate and progress run their whole course between ``first_step`` and ``max_steps``,
+            instead of being those of this part of a longer training.
 
     Returns:
         One entry per finished epoch: the mean of every value that the task returned.
@@ -99,6 +119,7 @@ def fit(
     steps_per_epoch = len(batches)
     total = settings.epochs * steps_per_epoch
     last = total if max_steps is None else min(max_steps, total)
+    begin, length = (first_step, last - first_step) if own_schedule else (0, total)
     run.load()
     if advance is not None:
         advance(run.step - first_step, total=total)
@@ -106,8 +127,8 @@ def fit(
     while run.step < last:
         epoch, done = divmod(run.step, steps_per_epoch)
         for batch in islice(batches.epoch(epoch), done, done + last - run.step):
-            _set_learning_rate(optimizer, settings, run.step, total)
-            values = _train_step(task, batch, optimizer, settings, run.step / total)
+            _set_learning_rate(optimizer, settings, run.step - begin, length)
+            values = _train_step(task, batch, optimizer, settings, (run.step - begin) / length)
             run.record(values, last_of_epoch=(run.step + 1) % steps_per_epoch == 0)
             run.report(advance, f"loss {values['loss']:.3f}")
             run.save_now_and_then()
@@ -204,17 +225,22 @@ def _build_optimizer(task: nn.Module, settings: TrainingSettings) -> torch.optim
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: TrainingSettings, step: int, total: int) -> None:
-    rate = settings.learning_rate * learning_rate_factor(step, total, settings.warmup)
+    rate = settings.learning_rate * learning_rate_factor(step, total, settings.warmup, settings.settle)
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
-def learning_rate_factor(step: int, total: int, warmup: float) -> float:
-    """Return the share of the peak learning rate at ``step``: linear warm-up, then a cosine to zero."""
-    rise = max(1, round(total * warmup))
+def learning_rate_factor(step: int, total: int, warmup: float, settle: float = 0.0) -> float:
+    """Return the share of the peak learning rate at ``step``.
+
+    A linear warm-up, then a cosine to zero; where training is to settle, to a hundredth, which then holds.
+    """
+    rise, end = max(1, round(total * warmup)), total - round(total * settle)
     if step < rise:
         return (step + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
+    lowest = SETTLED if settle else 0.0
+    done = min(1.0, (step - rise) / max(1, end - rise))
+    return lowest + (1 - lowest) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def _train_step(

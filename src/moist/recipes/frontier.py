@@ -1,0 +1,115 @@
+"""Frontiers: mixtures of growing size beside single students of growing cost, on one data set."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from moist.config import load_config
+from moist.evaluation import interpolate_macs_at_accuracy
+from moist.recipes.configs import shipped_configs
+from moist.recipes.measure import Measured, System, measure
+from moist.recipes.plan import Plan, make_plan
+from moist.recipes.reproduce import RECIPES, reproduce
+from moist.recipes.results import spread
+from moist.recipes.settings import DistillSettings
+from moist.recipes.study import StudyRequest
+from moist.recipes.workspace import Workspace, prepare
+from moist.training import run_jobs
+
+__all__ = ["GROWTH", "run_frontier"]
+
+GROWTH = (2, 4, 8, 16, 32)
+
+
+@dataclass(frozen=True)
+class _Point:
+    """One number of domains: what was planned for each seed."""
+
+    num_domains: int
+    space: Workspace
+    plans: Mapping[int, tuple[Plan, Path]]
+
+
+def run_frontier(request: StudyRequest) -> dict[str, Any]:
+    """Run the recipe that the study is named after, then its mixture with 2 to 32 domains.
+
+    Specialists keep their size and every mixture its epochs, so that only the number of domains changes. The recipe's
+    own runs are shared with it: what is trained already is not trained again.
+
+    Args:
+        request: named ``frontier-RECIPE``.
+    """
+    recipe = request.name.removesuffix("-small").removeprefix("frontier-")
+    document = dict(
+        reproduce(
+            recipe,
+            budget=request.budget,
+            seeds=request.seeds,
+            results_dir=request.out,
+            runs_dir=request.out.parent,
+            overrides=request.overrides,
+            quiet=request.quiet,
+        )
+    )
+    trial = RECIPES[recipe].small if request.budget == "small" else ()
+    points = [_plan(recipe, number, [*trial, *request.overrides], request) for number in GROWTH]
+    jobs = [
+        replace(job, name=f"K{point.num_domains}/seed-{seed}/{job.name}")
+        for point in points
+        for seed, (plan, _) in point.plans.items()
+        for job in plan.jobs
+    ]
+    results = run_jobs(jobs, points[0].space.settings.jobs, quiet=request.quiet)
+    document["name"], document["command"] = request.name, request.command
+    document["seconds"] = round(document["seconds"] + sum(result.seconds for result in results.values()), 1)
+    document["mixtures"] = [_entry(point, document["frontier"]) for point in points]
+    document["derived"] = {**document["derived"], **_growth(document["mixtures"])}
+    return document
+
+
+def _plan(recipe: str, num_domains: int, overrides: Sequence[str], request: StudyRequest) -> _Point:
+    settings = load_config(
+        DistillSettings, shipped_configs()[recipe], [*overrides, f"mixture.num_domains={num_domains}"]
+    )
+    folder, space = prepare(settings, quiet=request.quiet)
+    plans = {}
+    for seed in range(request.seeds):
+        out = request.out / f"K{num_domains}" / f"seed-{seed}"
+        plans[seed] = make_plan(space, folder, out, seed).restricted_to(("mixture",)), out
+    return _Point(num_domains, space, plans)
+
+
+def _entry(point: _Point, frontier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return accuracy with its spread, cost, the smallest share of the inputs, and the cost ratio of one point."""
+    test = point.space.splits.test
+    runs: list[Measured] = [measure(point.space, plan, out / "jobs") for plan, out in point.plans.values()]
+    mixtures: list[System] = [run.systems["mixture"] for run in runs]
+    entries = [mixture.entry(None if test is None else test.target) for mixture in mixtures]
+    accuracy = spread([entry["accuracy"] for entry in entries])
+    macs = statistics.fmean(entry["active_macs"] for entry in entries)
+    singles = [(single["active_macs"], single["accuracy"]["mean"]) for single in frontier]
+    equal = interpolate_macs_at_accuracy(singles, accuracy["mean"])
+    return {
+        "name": f"mixture of {point.num_domains}",
+        "num_domains": point.num_domains,
+        "accuracy": accuracy,
+        "active_macs": macs,
+        "active_params": entries[0]["active_params"],
+        "total_params": entries[0]["total_params"],
+        "bytes": entries[0]["bytes"],
+        "smallest_share": [min(run.routing["load"]) for run in runs],
+        "dead": sum(len(run.routing["dead"]) for run in runs),
+        "cost_ratio_at_equal_accuracy": None if equal is None else equal / macs,
+    }
+
+
+def _growth(mixtures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Say whether accuracy ever falls as the number of domains grows, and by how much at most."""
+    means = [mixture["accuracy"]["mean"] for mixture in mixtures]
+    falls = [max(0.0, before - after) for before, after in pairwise(means)]
+    return {"largest_fall_with_growth": max(falls), "dead_in_growth": sum(mixture["dead"] for mixture in mixtures)}

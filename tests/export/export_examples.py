@@ -1,0 +1,28 @@
+"""Small mixtures that say something: scores that differ from input to input, in every family."""
+
+import torch
+from tiny_mixtures import make_tiny
+from torch import nn
+
+from moist.mixture import save_bundle
+
+
+def make_example(case, **changes):
+    """Return a tiny mixture whose convolutions let something through, so that its gate can tell inputs apart."""
+    tiny = make_tiny(case, **changes)
+    random = torch.Generator().manual_seed(1)
+    for part in tiny.mixture.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean.zero_()
+        if isinstance(part, nn.Embedding):
+            part.weight.data += torch.randn(part.weight.shape, generator=random)
+    for part in tiny.mixture.gate.modules():
+        if isinstance(part, nn.Linear):
+            part.weight.data *= 4
+    return tiny
+
+
+def write_bundle(tiny, path, measured=None):
+    """Save a tiny mixture as a bundle."""
+    save_bundle(tiny.mixture, path, student=tiny.student, settings=tiny.settings, measured=measured or {})
+    return path

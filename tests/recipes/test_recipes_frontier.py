@@ -1,0 +1,47 @@
+"""Mixtures of growing size beside single students, run small on real data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from moist.recipes import frontier
+from moist.recipes.study import StudyRequest
+from moist.storage import read_json
+
+OVERRIDES = (
+    "data.limit=300",
+    "teacher={kind: sklearn, estimator: sklearn.ensemble.ExtraTreesClassifier, params: {n_estimators: 20}}",
+    "training.epochs=2",
+    "controls.max_epochs=2",
+    "controls.same_total=false",
+    "controls.random_partition=false",
+    "controls.class_domains=false",
+    "jobs.workers=2",
+)
+
+
+@pytest.fixture
+def request_of_digits(tmp_path: Path) -> StudyRequest:
+    out = tmp_path / "runs" / "frontier-digits-small"
+    return StudyRequest("frontier-digits-small", "moist reproduce frontier-digits", "small", 1, out, OVERRIDES, True)
+
+
+def test_every_number_of_domains_stands_beside_the_recipes_own_run(
+    request_of_digits: StudyRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frontier, "GROWTH", (2, 3))
+    document = frontier.run_frontier(request_of_digits)
+    assert document["name"] == "frontier-digits-small"
+    assert [mixture["num_domains"] for mixture in document["mixtures"]] == [2, 3]
+    two, three = document["mixtures"]
+    # A linear gate on 64 pixels: one more domain is 64 multiply-accumulates more.
+    assert three["active_macs"] - two["active_macs"] == pytest.approx(64)
+    assert {"mixture", "student_same_cost", "teacher"} <= set(document["systems"])
+    fall = max(0.0, two["accuracy"]["mean"] - three["accuracy"]["mean"])
+    assert document["derived"]["largest_fall_with_growth"] == pytest.approx(fall)
+    # The recipe's own run lies where the recipe itself would look for it.
+    run = request_of_digits.out.parent / "digits-small"
+    assert read_json(request_of_digits.out / "digits-small.json")["systems"] == document["systems"]
+    assert (run / "seed-0" / "bundle").is_dir()
