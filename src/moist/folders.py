@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from moist.errors import UserError
-from moist.storage import file_sha256
+from moist.storage import file_sha256, is_disk_full
 
 __all__ = ["SAFE_NAME", "FileFacts", "SealedFolder", "record_files"]
 
@@ -125,8 +124,8 @@ class SealedFolder:
             yield partial
             _sync(partial)
             _swap(partial, path, aside)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        except Exception as error:
+            if is_disk_full(error):
                 raise UserError(
                     f"no space left on the disk while writing {path}; free some space and run the same command again"
                 ) from error

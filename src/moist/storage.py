@@ -17,7 +17,18 @@ from moist.errors import UserError
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["content_key", "default_cache_dir", "file_sha256", "only_one", "read_json", "write_atomic", "write_json"]
+__all__ = [
+    "content_key",
+    "default_cache_dir",
+    "file_sha256",
+    "is_disk_full",
+    "only_one",
+    "read_json",
+    "read_sealed",
+    "write_atomic",
+    "write_json",
+    "write_sealed",
+]
 
 
 def default_cache_dir() -> Path:
@@ -102,23 +113,63 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise UserError(
                 f"no space left on the disk while writing {path}; free some space and run the same command again, "
                 "it continues where it stopped"
             ) from error
         raise
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether an error means that no space is left, in the system's words or those of a library around it."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return os.strerror(errno.ENOSPC) in str(error) or "os error 28" in str(error)
 
 
 def write_json(path: Path, value: Mapping[str, Any] | list[Any]) -> None:
     """Write ``value`` as indented JSON, atomically."""
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    text = _as_text(value)
     write_atomic(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def _as_text(value: Mapping[str, Any] | list[Any]) -> str:
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Write ``value`` as :func:`write_json` does, with the SHA-256 of its own text as last entry."""
+    write_json(path, _sealed(value))
+
+
+def read_sealed(path: Path, *, required: bool = False) -> dict[str, Any]:
+    """Return what :func:`write_sealed` wrote, without the seal.
+
+    Args:
+        path: the file.
+        required: whether a file without a seal, as older versions wrote it, is an error too.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(f"{path} must hold an object, got {type(value).__name__}; delete it and run the command again")
+    found = value.pop("sha256", None)
+    if found is None and not required:
+        return value
+    # The text and not the values: so not even a bit that changes no value goes unseen.
+    if path.read_bytes() != _as_text(_sealed(value)).encode():
+        state = "has no checksum" if found is None else "differs from its checksum"
+        raise UserError(f"{path} {state}: it was damaged or edited; run the command that made it again")
+    return value
+
+
+def _sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {**value, "sha256": hashlib.sha256(_as_text(value).encode()).hexdigest()}
 
 
 def read_json(path: Path) -> Any:

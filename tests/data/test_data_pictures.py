@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from moist.data import UnreadableImage, decode_image
-from moist.data import pictures as module
+from moist.data import UnreadableImage, count_pixels, decode_image
 
 RED = np.full((4, 6, 3), (200, 0, 0), np.uint8)
 
@@ -61,9 +60,10 @@ def test_bad_pictures_are_refused_by_name(png, tmp_path):
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(png, monkeypatch):
-    monkeypatch.setattr(module, "MAX_PIXELS", 100)
+    assert count_pixels(png(np.zeros((10, 20, 3), np.uint8))) == 200
+    assert count_pixels(b"no picture") == 0
     with pytest.raises(UnreadableImage, match=r"at most 100 pixels.*20 x 10"):
-        decode_image(png(np.zeros((10, 20, 3), np.uint8)), 8, 8, 3)
+        decode_image(png(np.zeros((10, 20, 3), np.uint8)), 8, 8, 3, max_pixels=100)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)

@@ -8,7 +8,7 @@ import pytest
 from pixel_teacher import PixelTeacher
 
 from moist.data import AugmentSettings, DataSplits
-from moist.storage import read_json, write_json
+from moist.storage import read_sealed, write_json, write_sealed
 from moist.teachers import SignalCache, cache_teacher, open_signal_cache, signals
 from moist.types import UserError
 
@@ -72,11 +72,11 @@ def test_what_is_not_in_the_cache_is_an_error(cache: SignalCache) -> None:
 
 
 def test_damaged_manifests(cache: SignalCache) -> None:
-    manifest = read_json(cache.path / "manifest.json")
-    write_json(cache.path / "manifest.json", manifest | {"schema": 99})
+    manifest = read_sealed(cache.path / "manifest.json")
+    write_sealed(cache.path / "manifest.json", manifest | {"schema": 99})
     with pytest.raises(UserError, match=r"must be of schema 1, .* is of 99"):
         open_signal_cache(cache.path)
-    write_json(cache.path / "manifest.json", manifest)
+    write_sealed(cache.path / "manifest.json", manifest)
     write_json(cache.path / "view-1" / "manifest.json", {"view": 1})
     with pytest.raises(UserError, match=r"view-1 is damaged .*delete"):
         open_signal_cache(cache.path)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from moist.cli.arguments import create_parser
 from moist.errors import UserError
+from moist.storage import is_disk_full
 
 __all__ = ["main"]
 
@@ -50,6 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _stop(f"{error.strerror}: {error.filename}; check the path", USER_ERROR)
     except UserError as error:
         return _stop(str(error), USER_ERROR)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        where = "" if error.filename is None else f" while writing {error.filename}"
+        return _stop(f"no space left on the disk{where}; free some space and run the same command again", USER_ERROR)
     return 0
 
 

@@ -50,6 +50,7 @@ def create_parser() -> argparse.ArgumentParser:
     _add_upcycle(commands)
     _add_integrate(commands)
     _add_export(commands)
+    _add_serve(commands)
     return parser
 
 
@@ -200,10 +201,11 @@ def _add_inspect(commands: Any) -> None:
         "inspect",
         "moist.cli.inspect:run_inspect",
         "show what is inside a bundle",
-        "Show what is inside a bundle: classes, settings, domains, sizes, costs, measured numbers and checksums.",
-        ["moist inspect runs/digits/bundle --verify"],
+        "Show what is inside a bundle: classes, settings, domains, sizes, costs, measured numbers and checksums; or\n"
+        "what a cache of teacher signals holds.",
+        ["moist inspect runs/digits/bundle --verify", "moist inspect ~/.cache/moist/signals/0f3a9c21d4e5b687 --verify"],
     )
-    parser.add_argument("bundle", metavar="BUNDLE", help="the bundle's folder")
+    parser.add_argument("bundle", metavar="BUNDLE", help="the folder of a bundle, or of a signal cache")
     parser.add_argument("--verify", action="store_true", help="check every file against its checksum")
     _add_json(parser)
 
@@ -330,3 +332,42 @@ def _add_export(commands: Any) -> None:
     )
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     _add_json(parser)
+
+
+def _add_serve(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "serve",
+        "moist.cli.serve:run_serve",
+        "answer over HTTP",
+        "Serve an exported bundle (moist export) over HTTP: images, texts or rows in; label, probabilities, domain\n"
+        "and cost out. A page to try it is at /, the API at /docs; also /healthz, /readyz and /metrics. SIGTERM and\n"
+        "Ctrl-C finish what is in flight. A new export in the same folder is loaded without dropping a request. With\n"
+        "a token (in MOIST_TOKEN or a file) every prediction must carry it.",
+        ["moist serve runs/digits/bundle", "moist serve runs/digits/bundle --port 9000 --set max_batch=128"],
+    )
+    parser.add_argument("bundle", metavar="BUNDLE", help="the bundle's folder, exported; or the exported folder itself")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 for all (default: 127.0.0.1)"
+    )
+    parser.add_argument("--port", type=_port, default=8000, help="0 for any free one (default: 8000)")
+    parser.add_argument("--token-file", metavar="FILE", help="file with the token; by default $MOIST_TOKEN, if any")
+    parser.add_argument("--runtime", choices=("onnxruntime", "openvino"), default="onnxruntime")
+    parser.add_argument("--max-resident", type=_count, metavar="N", help="keep at most N specialists in memory")
+    parser.add_argument("--memory-budget", type=_count, metavar="BYTES", help="keep at most BYTES of specialists")
+    parser.add_argument("--threads", type=_count, metavar="N", default=1, help="threads of one prediction (default: 1)")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="A=B",
+        action="append",
+        default=[],
+        help="change a limit, such as max_queue or request_timeout; docs/serving.md lists them",
+    )
+    parser.set_defaults(interrupted="what was in flight is answered")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535, got {text!r}")
+    return int(text)

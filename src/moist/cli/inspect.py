@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from moist.cli.output import one_line, print_columns, print_json, short
 from moist.mixture import inspect_bundle
+from moist.teachers import inspect_signal_cache
 
 __all__ = ["run_inspect"]
 
@@ -15,7 +17,10 @@ SHOWN_CLASSES = 20
 
 
 def run_inspect(arguments: argparse.Namespace) -> None:
-    """Show what is inside a bundle."""
+    """Show what is inside a bundle, or a signal cache."""
+    if any(Path(arguments.bundle).glob("view-*")):
+        _show_signals(inspect_signal_cache(Path(arguments.bundle), verify=arguments.verify), arguments.json)
+        return
     facts = inspect_bundle(arguments.bundle, verify=arguments.verify)
     if arguments.json:
         print_json(facts)
@@ -23,6 +28,22 @@ def run_inspect(arguments: argparse.Namespace) -> None:
     _print_summary(facts)
     _print_costs(facts)
     _print_measured(facts)
+    _print_files(facts)
+
+
+def _show_signals(facts: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+        return
+    print_columns(
+        [
+            ["signal cache", facts["path"]],
+            ["teacher", one_line(facts["teacher"]["name"])],
+            ["data", f"{one_line(facts['data']['name'])}, {facts['data']['split']}, {facts['num_rows']:,} rows"],
+            ["views", ", ".join(map(str, facts["views"]))],
+            ["classes", str(facts["num_classes"])],
+        ]
+    )
     _print_files(facts)
 
 

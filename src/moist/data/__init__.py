@@ -7,7 +7,7 @@ from moist.data.image_transform import ImageTransform
 from moist.data.inputs import read_inputs
 from moist.data.load import load_dataset
 from moist.data.loader import Loader
-from moist.data.pictures import UnreadableImage, decode_image
+from moist.data.pictures import UnreadableImage, count_pixels, decode_image
 from moist.data.schema import Column, ImageSchema, Schema, TableSchema, TextSchema, schema_from_dict
 from moist.data.settings import DataSettings
 from moist.data.shape import InputShape
@@ -36,6 +36,7 @@ __all__ = [
     "UnreadableImage",
     "View",
     "augment",
+    "count_pixels",
     "data_root",
     "decode_image",
     "find_file",

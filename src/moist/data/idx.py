@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 
@@ -16,6 +18,9 @@ FILES = {
     "train": ("train-images", "train-labels"),
     "test": ("t10k-images", "t10k-labels"),
 }
+
+
+PIECE = 1 << 24
 
 
 def find_idx(folder: Path) -> dict[str, tuple[Path, Path | None]]:
@@ -38,20 +43,33 @@ def _find(folder: Path, stem: str, axes: int) -> Path | None:
 def read_idx(file: Path) -> np.ndarray:
     """Return the array of bytes in an IDX file.
 
+    No more is unpacked than the header says, and that not before there is so much of it.
+
     Raises:
         UserError: the file is damaged or holds something else than unsigned bytes.
     """
     try:
-        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as content:
+            return _read(cast(IO[bytes], content), file)
     except (OSError, EOFError, zlib.error) as error:
         raise _damaged(file, str(error)) from None
-    if len(data) < 4 or data[:3] != b"\x00\x00\x08" or len(data) < 4 + 4 * data[3]:
+
+
+def _read(content: IO[bytes], file: Path) -> np.ndarray:
+    magic = content.read(4)
+    if len(magic) < 4 or magic[:3] != b"\x00\x00\x08":
         raise _damaged(file, "its header is not that of unsigned bytes")
-    axes = data[3]
-    shape = tuple(int(n) for n in np.frombuffer(data, ">u4", axes, 4))
-    if len(data) - 4 - 4 * axes != int(np.prod(shape)):
-        raise _damaged(file, f"it must hold {shape} bytes, but has {len(data) - 4 - 4 * axes}")
-    return np.array(np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape))
+    sizes = content.read(4 * magic[3])
+    if len(sizes) < 4 * magic[3]:
+        raise _damaged(file, "its header is not that of unsigned bytes")
+    shape = tuple(int(n) for n in np.frombuffer(sizes, ">u4"))
+    wanted, data = math.prod(shape), bytearray()
+    while len(data) <= wanted and (piece := content.read(min(PIECE, wanted + 1 - len(data)))):
+        data += piece
+    if len(data) != wanted:
+        has = f"more than {wanted}" if len(data) > wanted else len(data)
+        raise _damaged(file, f"it must hold {shape} bytes, but has {has}")
+    return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def _damaged(file: Path, why: str) -> UserError:

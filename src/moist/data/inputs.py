@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from moist.data.pictures import decode_image
 from moist.data.schema import ImageSchema, Schema, TableSchema, TextSchema, missing_column
@@ -28,16 +29,25 @@ def read_inputs(sources: Sequence[str], schema: Schema) -> np.ndarray:
     """
     if not sources:
         raise UserError("at least one input must be given, got none; give images, texts or a table's path")
-    if isinstance(schema, ImageSchema):
-        raw = np.stack([_image(Path(source), schema) for source in sources])
-    elif isinstance(schema, TextSchema):
-        texts = [text for source in sources for text in _texts(source, schema)]
-        raw = np.array([*texts, None], dtype=object)[:-1]
-    else:
-        raw = np.concatenate([_rows(Path(source), schema) for source in sources])
+    try:
+        raw = _read(sources, schema)
+    except (UnicodeDecodeError, pa.ArrowException) as error:
+        raise UserError(
+            f"files of inputs must be readable, one of {', '.join(sources)[:300]} is damaged ({error}); get it again, "
+            "or save it as UTF-8"
+        ) from None
     if not len(raw):
         raise UserError(f"at least one input must be given, {', '.join(sources)} holds none; give a file with rows")
     return raw
+
+
+def _read(sources: Sequence[str], schema: Schema) -> np.ndarray:
+    if isinstance(schema, ImageSchema):
+        return np.stack([_image(Path(source), schema) for source in sources])
+    if isinstance(schema, TextSchema):
+        texts = [text for source in sources for text in _texts(source, schema)]
+        return np.array([*texts, None], dtype=object)[:-1]
+    return np.concatenate([_rows(Path(source), schema) for source in sources])
 
 
 def _image(path: Path, schema: ImageSchema) -> np.ndarray:

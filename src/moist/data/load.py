@@ -51,6 +51,16 @@ def load_dataset(settings: DataSettings, cache_dir: Path, quiet: bool = False) -
     Raises:
         UserError: the source is missing or damaged, lacks a column, holds one class only, and so on.
     """
+    try:
+        return _load(settings, cache_dir, quiet)
+    except (UnicodeDecodeError, pa.ArrowException) as error:
+        raise UserError(
+            f"data must be readable, those of {settings.path or settings.name} are damaged ({error}); get them again, "
+            "or save them as UTF-8"
+        ) from None
+
+
+def _load(settings: DataSettings, cache_dir: Path, quiet: bool) -> DataSplits:
     source = open_source(settings)
     space = _label_space(source, settings, quiet)
     parts = {}

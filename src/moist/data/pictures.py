@@ -20,6 +20,7 @@ __all__ = [
     "Pictures",
     "UnreadableImage",
     "array_pictures",
+    "count_pixels",
     "decode_image",
     "file_pictures",
     "open_image",
@@ -96,12 +97,25 @@ def _row_picture(value: object, name: str, folder: Path) -> tuple[str, Encoded]:
     return name, data if data is not None or not path else folder / path
 
 
-def open_image(source: Encoded, name: str) -> Image.Image:
+def count_pixels(data: bytes) -> int:
+    """Return how many pixels an encoded picture says that it has, without decoding it; 0 where it is unreadable."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return int(image.width * image.height)
+    except Exception:  # as below
+        return 0
+
+
+def open_image(
+    source: Encoded, name: str, *, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS
+) -> Image.Image:
     """Decode one picture upright, to mode L (grey) or RGB.
 
     Args:
         source: encoded bytes, the path of a file, or a decoded array.
         name: what to call it in an error.
+        max_pixels: a larger one is refused before it is decoded.
+        formats: those of Pillow that are read.
 
     Raises:
         UnreadableImage: it is missing, damaged, too large, or of an unknown format.
@@ -111,21 +125,21 @@ def open_image(source: Encoded, name: str) -> Image.Image:
     if source is None:
         raise UnreadableImage(f"an image must have content, {name} is empty; drop it, or set data.on_error: skip")
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
+            if image.width * image.height > max_pixels:
                 raise Image.DecompressionBombError(f"{image.width} x {image.height}")
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return _plain_mode(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImage(
-            f"an image must have at most {MAX_PIXELS:,} pixels, {name} has more ({error}); make it smaller"
+            f"an image must have at most {max_pixels:,} pixels, {name} has more ({error}); make it smaller"
         ) from None
     except FileNotFoundError:
         raise UnreadableImage(f"an image file must exist, there is none at {name}; check the path") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes.
         raise UnreadableImage(
-            f"an image must be a readable PNG, JPEG, WebP, BMP, GIF, TIFF or PPM; {name} is not "
+            f"an image must be a readable {', '.join(formats)}; {name} is not "
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); "
             "replace it, or leave it out (in training: data.on_error: skip)"
         ) from None
@@ -153,10 +167,29 @@ def to_array(image: Image.Image, channels: int, size: tuple[int, int] | None) ->
     return np.array(image, dtype=np.uint8).reshape(image.height, image.width, channels)
 
 
-def decode_image(source: bytes | Path, height: int, width: int, channels: int, name: str = "the image") -> np.ndarray:
+def decode_image(
+    source: bytes | Path,
+    height: int,
+    width: int,
+    channels: int,
+    name: str = "the image",
+    *,
+    max_pixels: int = MAX_PIXELS,
+    formats: tuple[str, ...] = FORMATS,
+) -> np.ndarray:
     """Return one picture as a model of that input size reads it: uint8 (height, width, channels).
+
+    Args:
+        source: encoded bytes, or the path of a file.
+        height: to resize to.
+        width: to resize to.
+        channels: 1 or 3.
+        name: what to call it in an error.
+        max_pixels: a larger one is refused before it is decoded.
+        formats: those of Pillow that are read.
 
     Raises:
         UnreadableImage: it is missing, damaged, too large, or of an unknown format.
     """
-    return to_array(open_image(source, name), channels, (height, width))
+    image = open_image(source, name, max_pixels=max_pixels, formats=formats)
+    return to_array(image, channels, (height, width))

@@ -116,7 +116,7 @@ def prepare(settings: DistillSettings, *, quiet: bool = False) -> tuple[Path, Wo
     transform = fit_transform(splits.train, settings.transform)
     workspace = Workspace(settings, splits, transform, {}, {})
     folder = cache_dir / "workspaces" / _key(workspace)
-    if not (folder / "workspace.json").exists():
+    if not _is_whole(folder):
         teacher = load_teacher(settings.teacher, splits, quiet=quiet)
         paths = {
             split: str(_cache_split(workspace, teacher, split, cache_dir, quiet))
@@ -132,6 +132,19 @@ def prepare(settings: DistillSettings, *, quiet: bool = False) -> tuple[Path, Wo
     workspace = open_workspace(folder, settings, splits, transform)
     _warn_of_chance(workspace)
     return folder, workspace
+
+
+def _is_whole(folder: Path) -> bool:
+    """Tell whether a workspace is there, and not a bit of its signals has changed since the teacher spoke."""
+    if not (folder / "workspace.json").exists():
+        return False
+    try:
+        for path in read_json(folder / "workspace.json")["signals"].values():
+            open_signal_cache(Path(path), verify=True)
+    except UserError as error:
+        say(f"the teacher's signals are checked and made whole again: {error}")
+        return False
+    return True
 
 
 def _warn_of_chance(workspace: Workspace) -> None:

@@ -7,7 +7,7 @@ from moist.teachers.interface import Teacher
 from moist.teachers.labels import match_classes
 from moist.teachers.loading import load_teacher
 from moist.teachers.settings import TeacherSettings
-from moist.teachers.signals import SignalCache, open_signal_cache
+from moist.teachers.signals import SignalCache, inspect_signal_cache, open_signal_cache
 from moist.teachers.sources import CachedTeacher, OnlineTeacher
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "TeacherSettings",
     "cache_teacher",
     "cifar_resnet",
+    "inspect_signal_cache",
     "load_teacher",
     "match_classes",
     "open_signal_cache",

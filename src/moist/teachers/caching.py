@@ -20,7 +20,7 @@ import numpy as np
 
 from moist.data import AugmentSettings, IndexedDataset
 from moist.progress import Advance, progress_bar
-from moist.storage import content_key, read_json, write_json
+from moist.storage import content_key, read_sealed, write_sealed
 from moist.teachers.interface import Teacher
 from moist.teachers.shards import Shard, find_shard, pack, write_shard
 from moist.teachers.signals import SCHEMA, SignalCache, open_signal_cache, read_view, view_folder
@@ -121,7 +121,7 @@ class _Work:
         """Return the shards of a view, None for those to be made: cut as its manifest has them, else as set now."""
         size, rows = self.shard_rows, len(self.dataset)
         ranges = [(start, min(start + size, rows)) for start in range(0, rows, size)]
-        if (folder / "manifest.json").is_file():
+        if _known(folder / "manifest.json") is not None:
             ranges = [(shard.start, shard.stop) for shard in read_view(folder)]
         parts = ["logits"] + ["classes"] * (self.top_k is not None) + ["embedding"] * self.embedding
         return {(start, stop): find_shard(folder, start, stop, parts) for start, stop in ranges}
@@ -187,5 +187,13 @@ def _check_request(
 
 
 def _write_changed(path: Path, value: dict[str, Any]) -> None:
-    if not path.is_file() or read_json(path) != value:
-        write_json(path, value)
+    if not path.is_file() or _known(path) != value:
+        write_sealed(path, value)
+
+
+def _known(path: Path) -> dict[str, Any] | None:
+    """Return what a manifest says; None where it is damaged or has no seal yet, so that it is written anew."""
+    try:
+        return read_sealed(path, required=True)
+    except UserError:
+        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,15 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content = load_file(path)
         else:
+            _refuse_compressed(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"a checkpoint must hold tensors alone, so that reading it runs no code; {path} holds more "
             f"({_short(str(error))}); save its state_dict again, best as .safetensors"
         ) from error
+    except UserError:
+        raise
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise UserError(f"checkpoint {path} cannot be read ({_short(str(error))}); fetch it again") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
@@ -65,6 +69,19 @@ def _read(path: Path) -> dict[str, Tensor]:
             "save the module's state_dict()"
         )
     return content
+
+
+def _refuse_compressed(path: Path) -> None:
+    """Refuse an archive whose entries are compressed, as torch never writes them: a few bytes could fill the memory."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            compressed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+    except zipfile.BadZipFile as error:
+        raise ValueError(str(error)) from error
+    if compressed:
+        raise UserError(f"a checkpoint must not be compressed, {compressed[0]} in {path} is; save it with torch.save")
 
 
 def _first(names: list[str]) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from moist.storage import read_json
+from moist.storage import read_sealed
 from moist.teachers.shards import Shard, check_shard, unpack_logits
 from moist.types import UserError
 
-__all__ = ["SCHEMA", "SignalCache", "open_signal_cache", "read_view", "view_folder"]
+__all__ = ["SCHEMA", "SignalCache", "inspect_signal_cache", "open_signal_cache", "read_view", "view_folder"]
 
 SCHEMA = 1
 # A part (the logits, say) up to this size is read into memory at first use: random reads are then one gather.
@@ -131,7 +131,7 @@ def open_signal_cache(path: Path, *, views: Sequence[int] | None = None, verify:
     Raises:
         UserError: the cache is incomplete, or a shard is missing or damaged.
     """
-    manifest = read_json(Path(path) / "manifest.json")
+    manifest = read_sealed(Path(path) / "manifest.json", required=verify)
     if manifest.get("schema") != SCHEMA:
         raise UserError(
             f"a signal cache must be of schema {SCHEMA}, {path} is of {manifest.get('schema')!r}; make it again "
@@ -140,19 +140,49 @@ def open_signal_cache(path: Path, *, views: Sequence[int] | None = None, verify:
     shards = {}
     for view in views or manifest["views"]:
         folder = view_folder(Path(path), view)
-        shards[view] = read_view(folder)
+        shards[view] = read_view(folder, verify)
         for shard in shards[view]:
             check_shard(folder, shard, verify)
     return SignalCache(Path(path), manifest, shards)
+
+
+def inspect_signal_cache(path: Path, *, verify: bool = False) -> dict[str, Any]:
+    """Return what a cache holds: its manifest, with ``path``, ``bytes``, ``files`` and ``verified``.
+
+    Args:
+        path: the cache's folder.
+        verify: compare every file with its checksum, the manifests' own too.
+
+    Raises:
+        UserError: as :func:`open_signal_cache`.
+    """
+    cache = open_signal_cache(Path(path), verify=verify)
+    files = [
+        (f"{view_folder(Path(), view).name}/{file.name}", file)
+        for view in cache.views
+        for shard in read_view(view_folder(cache.path, view))
+        for file in shard.files.values()
+    ]
+    return {
+        **cache.manifest,
+        "path": str(Path(path).resolve()),
+        "bytes": sum(file.size for _, file in files),
+        "files": {name: {"sha256": file.sha256, "bytes": file.size} for name, file in files},
+        "verified": verify,
+    }
 
 
 def _reopen(path: Path, views: tuple[int, ...]) -> SignalCache:
     return open_signal_cache(path, views=views)
 
 
-def read_view(folder: Path) -> list[Shard]:
-    """Return the shards that the manifest of a view's folder lists, in order of rows."""
-    manifest = read_json(folder / "manifest.json")
+def read_view(folder: Path, sealed: bool = False) -> list[Shard]:
+    """Return the shards that the manifest of a view's folder lists, in order of rows.
+
+    Raises:
+        UserError: the manifest is missing or damaged; or, with ``sealed``, has no checksum.
+    """
+    manifest = read_sealed(folder / "manifest.json", required=sealed)
     try:
         return [Shard.from_dict(values) for values in manifest["shards"]]
     except (KeyError, TypeError) as error:

@@ -285,7 +285,9 @@ def _work(function: str, payload: Payload, folder: str, key: str, threads: int, 
         _report_error(channel, "user", str(error))
     except SystemExit as error:
         if error.code == STOPPED:
-            write_json(place / "job.json", {"key": key, "seconds": before + time.monotonic() - start})
+            # On a full disk the time is lost, and nothing else.
+            with suppress(UserError):
+                write_json(place / "job.json", {"key": key, "seconds": before + time.monotonic() - start})
         raise
     except Exception:
         _report_error(channel, "bug", traceback.format_exc())
