@@ -474,8 +474,8 @@ def result(
             "Ideal at one input: the same runtime on a straight graph of transform, trunk, router and the specialist "
             "that the input goes to, without If. Ideal at 256 inputs: router and trunk on the batch, and the mean "
             "specialist on the whole batch, weighted by load.",
-            "Times are of calls in turns, in each of which the first call is not timed, since what ran before has taken "
-            "the caches; each value is one round's median. Other processes may have used the cores "
+            "Times are of calls in turns, in each of which the first call is not timed, since what ran before has "
+            "taken the caches; each value is one round's median. Other processes may have used the cores "
             "meanwhile (machine.load): read the ratios.",
             "session_grouped and limited memory answer one input by two graphs, router and specialist, instead of one.",
         ],
