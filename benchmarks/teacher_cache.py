@@ -31,9 +31,10 @@ from moist.config import load_config
 from moist.data import Loader
 from moist.mixture import MixtureSettings, build_gate
 from moist.recipes import DistillSettings, shipped_configs
+from moist.recipes.domains import make_partition
 from moist.recipes.plan import Plan, make_plan
 from moist.recipes.results import machine
-from moist.recipes.train import _compile, _freeze_trunk, _FrozenTrunkTask, _TrunkThenGate, make_partition, new_mixture
+from moist.recipes.train import _compile, _freeze_trunk, _FrozenTrunkTask, _TrunkThenGate, new_mixture
 from moist.recipes.workspace import Workspace, prepare
 from moist.storage import write_json
 from moist.students import Student, StudentSettings, create_student

@@ -29,12 +29,14 @@ moist distill digits --out runs/wide --set student.width=8 --set 'controls.front
 
 An unknown key is an error that names the nearest known one. The resolved configuration of a run, defaults filled in, is
 saved as `config.yaml` in its folder and can be given to `moist distill` again. The configurations that come with the
-package (`digits`, `letter`, `covtype20k`, `banking77`, `cifar10`) lie in
+package (`digits`, `letter`, `covtype20k`, `banking77`, `clinc150`, `trec50`, `cifar10`) lie in
 [src/moist/recipes/configs](../src/moist/recipes/configs) and are good starting points.
 
 What can be tried first, for more accuracy at about the same cost: `mixture.num_domains` (more specialists, only the
 router grows), `training.epochs` (a mixture gains more from long training than a single student), `student.width`,
-`mixture.trunk_stages` (share the first stages, above all for images and text), `loss.temperature`.
+`mixture.trunk_stages` (share the first stages, above all for images and text), `loss.temperature`. Where
+there are many classes, let each specialist score only its own (`mixture.classes_per_specialist` with
+`joint.sharpen: 0`): what that saves buys a wider trunk.
 """
 
 

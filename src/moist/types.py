@@ -54,11 +54,16 @@ class Routing:
         logits: (N, E) scores of every expert (or specialist).
         expert_indices: (N, K) int64 the chosen ones, best first.
         expert_weights: (N, K) their weights in the combination.
+        kept: (N, K) bool, False for a choice that is not carried out (over capacity, say); None where all are.
+        load: (N, E) probability that each expert stays among the chosen under a new draw of the router's noise; None
+            where the router has none.
     """
 
     logits: Tensor
     expert_indices: Tensor
     expert_weights: Tensor
+    kept: Tensor | None = None
+    load: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,16 @@ CASES = {
         {"family": "transformer", "width": 4, "depth": 1},
         {"router": {"kind": "bag", "width": 3}},
     ),
+    "text-own-classes": (
+        _text,
+        {"family": "bag", "width": 4},
+        {"trunk_stages": 1, "router": {"reads": "trunk"}, "classes_per_specialist": 2},
+    ),
+    "image-own-classes": (
+        _image,
+        {"family": "resnet", "width": 2},
+        {"trunk_stages": 2, "router": {"reads": "trunk"}, "classes_per_specialist": 2},
+    ),
     "own-factory": (_table, {"family": "torch", "factory": "tiny_mixtures:small_net"}, {}),
 }
 
@@ -86,7 +96,9 @@ def make_tiny(case="table-mlp", *, top_k=1, defer=False, num_domains=4, seed=0):
     student = StudentSettings.model_validate(student)
     settings = MixtureSettings.model_validate({"num_domains": num_domains, **mixture})
     example = transform.to_tensor(torch.from_numpy(transform.encode(raw[:8])))
-    built = build_mixture(settings, student, transform.input_shape, len(CLASSES), example).deploy()
+    own = settings.classes_per_specialist
+    groups = None if own is None else [sorted({k % 3, (k + 1) % 3}) for k in range(num_domains)]
+    built = build_mixture(settings, student, transform.input_shape, len(CLASSES), example, groups=groups).deploy()
     for buffer in built.buffers():
         # Statistics of batch normalisation that say something.
         if buffer.is_floating_point():

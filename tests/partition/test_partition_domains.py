@@ -12,9 +12,10 @@ from moist.partition import (
     EmbeddingPartitioner,
     RandomPartitioner,
     confusion_matrix,
+    domain_rows,
     responsibilities,
 )
-from moist.types import UserError
+from moist.types import Partition, UserError
 
 
 def same_groups(found, planted):
@@ -146,3 +147,15 @@ def test_responsibilities_against_the_naive_computation(seed, members):
 def test_responsibilities_stay_finite_far_from_zero():
     result = responsibilities(np.array([[2000.0, 2001.0]]), np.log([[0.5, 0.5]]))
     np.testing.assert_allclose(result, [[1 / (1 + np.exp(-1)), 1 / (1 + np.e)]])
+
+
+def test_a_specialist_reads_its_own_rows_and_its_share_of_others():
+    partition = Partition(2, np.array([0, 0, 0, 1, 1, 1, 1, 1]))
+    assert domain_rows(partition, 0, 0.0, seed=0).tolist() == [0, 1, 2]
+    # A half from outside: three rows of its own need three of the other five.
+    rows = domain_rows(partition, 0, 0.5, seed=0)
+    assert sorted(rows.tolist()) == rows.tolist()
+    assert set(rows) >= {0, 1, 2}
+    assert len(set(rows)) == 6
+    # There are no more than five others, however large the share.
+    assert len(domain_rows(partition, 0, 0.99, seed=0)) == 8

@@ -25,7 +25,7 @@ def _own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("cells", "Did you mean 'cells.yaml'?"),
         ("deep/moles.yaml", f"Did you mean {str(Path('deep', 'moles.yml'))!r}?"),
         ("digit", "Did you mean 'digits'?"),
-        ("nowhere/digit", "Did you mean 'digits'?"),
+        ("nowhere/letters", "Did you mean 'letter'?"),
         ("zzzzzz", "Known: banking77, cifar10,"),
     ],
 )

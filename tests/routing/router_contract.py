@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from moist.routing import Dispatcher
+from moist.routing import Dispatcher, gate_weights, limit_capacity, overflow, unserved
 
 NUM_ROWS, WIDTH, NUM_EXPERTS = 12, 5, 4
 
@@ -35,24 +35,26 @@ def run(routing, members, rows):
 class RouterContract:
     """The shared suite.
 
-    ``combines`` lists the ways to combine that the router knows.
+    ``combines`` lists the ways to combine that the router knows, ``top_ks`` the numbers of experts that it can choose.
+    A router whose score is no softmax says how a row's weights follow from the scores by ``probs``.
     """
 
-    combines = ("renormalize", "select", "probability")
+    combines: tuple[str, ...] = ("renormalize", "select", "probability")
+    top_ks: tuple[int, ...] = tuple(range(1, NUM_EXPERTS + 1))
+    checks_top_k = True
+
+    @staticmethod
+    def probs(logits):
+        return logits.softmax(1)
 
     def make_router(self, gate: nn.Module, top_k: int, combine: str) -> nn.Module:
         """Return a router over the gate's experts."""
         raise NotImplementedError
 
-    @pytest.fixture(params=["renormalize", "select", "probability"])
-    def combine(self, request):
-        if request.param not in self.combines:
-            pytest.skip("not a way to combine of this router")
-        return request.param
-
-    @pytest.fixture(params=range(1, NUM_EXPERTS + 1))
-    def top_k(self, request):
-        return request.param
+    def pytest_generate_tests(self, metafunc):
+        for name, values in (("combine", self.combines), ("top_k", self.top_ks)):
+            if name in metafunc.fixturenames:
+                metafunc.parametrize(name, values)
 
     @pytest.fixture
     def gate(self):
@@ -81,11 +83,13 @@ class RouterContract:
     def test_weights_are_positive_and_sum_as_promised(self, router, combine):
         routing = router(inputs())
         assert (routing.expert_weights > 0).all()
-        chosen_probs = routing.logits.softmax(1).gather(1, routing.expert_indices)
+        chosen_probs = self.probs(routing.logits).gather(1, routing.expert_indices)
         torch.testing.assert_close(routing.expert_weights.sum(dim=1), SUMS[combine](chosen_probs))
 
     @pytest.mark.parametrize("wrong", [0, -1, NUM_EXPERTS + 1])
     def test_top_k_out_of_bounds(self, gate, combine, wrong):
+        if not self.checks_top_k:
+            pytest.skip("the number of experts is the router's own")
         with pytest.raises(ValueError, match=f"top_k must be between 1 and num_experts={NUM_EXPERTS}, got {wrong}"):
             self.make_router(gate, wrong, combine)(inputs())
 
@@ -102,15 +106,21 @@ class RouterContract:
         torch.testing.assert_close(mixed.expert_weights, whole.expert_weights[order])
 
     def test_all_experts_equal_the_dense_sum(self, gate, combine):
+        if NUM_EXPERTS not in self.top_ks:
+            pytest.skip("never chooses all")
         routing = self.make_router(gate, NUM_EXPERTS, combine).eval()(inputs())
         members = experts()
         weights = torch.full((NUM_ROWS, NUM_EXPERTS), 1 / NUM_EXPERTS)
         if combine != "select":
-            weights = gate(inputs()).softmax(1)
+            weights = self.probs(gate(inputs()))
+            if combine == "renormalize":
+                weights = weights / weights.sum(dim=1, keepdim=True)
         dense = torch.einsum("ne,nec->nc", weights, torch.stack([member(inputs()) for member in members], dim=1))
         torch.testing.assert_close(run(routing, members, inputs()), dense)
 
     def test_the_task_gradient_at_one_expert(self, gate, combine):
+        if 1 not in self.top_ks:
+            pytest.skip("never chooses one alone")
         members = experts()
         routing = self.make_router(gate, 1, combine)(inputs())
         run(routing, members, inputs()).square().sum().backward()
@@ -126,5 +136,35 @@ class RouterContract:
     def test_the_task_gradient_at_two_experts(self, gate, combine):
         if combine == "select":
             pytest.skip("constant weights carry no gradient")
+        if 2 not in self.top_ks:
+            pytest.skip("never chooses two")
         run(self.make_router(gate, 2, combine)(inputs()), experts(), inputs()).square().sum().backward()
         assert gate.weight.grad.abs().max() > 1e-2
+
+    def test_training_is_repeated_by_its_seed(self, gate, top_k, combine):
+        router = self.make_router(gate, top_k, combine).train()
+        torch.manual_seed(5)
+        first = router(inputs())
+        torch.manual_seed(5)
+        second = router(inputs())
+        assert torch.equal(first.expert_indices, second.expert_indices)
+        assert torch.equal(gate_weights(first), gate_weights(second))
+
+    def test_capacity_is_kept_and_overflow_counted(self, router, top_k):
+        free = router(inputs())
+        limited = limit_capacity(free, capacity_factor=1.0)
+        served = Dispatcher(limited).counts
+        room = -(-NUM_ROWS * top_k // NUM_EXPERTS)
+        asked = Dispatcher(free).counts
+        assert served == [min(count, room) for count in asked]
+        dropped = sum(asked) - sum(served)
+        assert overflow(limited).item() == pytest.approx(dropped / (NUM_ROWS * top_k))
+        rows_served = {int(row) for rows in Dispatcher(limited).rows() for row in rows}
+        assert unserved(limited).item() == pytest.approx(1 - len(rows_served) / NUM_ROWS)
+
+    def test_room_for_all_drops_nothing(self, router):
+        free = router(inputs())
+        roomy = limit_capacity(free, capacity_factor=float(NUM_EXPERTS))
+        assert overflow(roomy).item() == 0
+        members = experts()
+        torch.testing.assert_close(run(roomy, members, inputs()), run(free, members, inputs()))

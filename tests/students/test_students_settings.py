@@ -25,7 +25,7 @@ def test_stages_and_widths():
         ({"family": "mlp", "factory": "a:b"}, "belong to family 'torch', got family 'mlp'"),
         ({"family": "mlp", "width": 0}, "width"),
         ({"family": "mlp", "widht": 3}, "Did you mean 'width'"),
-        ({"family": "vit"}, "family"),
+        ({"family": "lstm"}, "family"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(values, message):

@@ -45,6 +45,10 @@ def create_parser() -> argparse.ArgumentParser:
     _add_inspect(commands)
     _add_reproduce(commands)
     _add_data(commands)
+    _add_train_moe(commands)
+    _add_probe(commands)
+    _add_upcycle(commands)
+    _add_integrate(commands)
     _add_export(commands)
     _add_serve(commands)
     return parser
@@ -68,10 +72,10 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
 
-def _add_overrides(parser: argparse.ArgumentParser) -> None:
+def _add_overrides(parser: argparse.ArgumentParser, dest: str = "overrides") -> None:
     parser.add_argument(
         "--set",
-        dest="overrides",
+        dest=dest,
         metavar="A.B=C",
         action="append",
         default=[],
@@ -222,6 +226,85 @@ def _add_data(commands: Any) -> None:
         ["moist data list", "MOIST_DATA=/my/data moist data list"],
     )
     _add_json(parser)
+
+
+def _add_train_moe(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "train-moe",
+        "moist.cli.sparse:run_train_moe",
+        "train one network on labels, with experts or dense",
+        "Train one network on labels: with experts (student.sparse), with experts that learn from each other\n"
+        "(mutual_distillation), or dense. Writes DIR/model.safetensors, metrics.json and config.yaml. The same\n"
+        "command again goes on where it stopped, or says that it is complete.",
+        ["moist train-moe my.yaml --out runs/moe", "moist train-moe my.yaml --set mutual_distillation.weight=0.1"],
+    )
+    parser.add_argument("config", metavar="CONFIG", help="a YAML file")
+    parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/NAME)")
+    parser.add_argument("--start", metavar="DIR", help="start from this network's weights, such as an upcycled one")
+    _add_overrides(parser)
+    _add_json(parser)
+    parser.set_defaults(interrupted=SAVED)
+
+
+def _add_probe(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "probe",
+        "moist.cli.sparse:run_probe",
+        "what each expert of a trained network can do alone",
+        "Split the test part by the gate's routing and score each expert alone on every part. Writes probe.json and\n"
+        "probe.png into the run's folder.",
+        ["moist probe runs/moe", "moist probe runs/moe --layer 0 --split validation --json"],
+    )
+    parser.add_argument("folder", metavar="RUN_DIR", help="folder of a run of train-moe")
+    parser.add_argument("--layer", type=int, default=-1, metavar="N", help="which sparse layer (default: the last)")
+    parser.add_argument("--split", choices=("validation", "test"), default="test", help="default: test")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    _add_json(parser)
+
+
+def _add_upcycle(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "upcycle",
+        "moist.cli.sparse:run_upcycle",
+        "trained dense network → network with experts",
+        "Copy every feed-forward layer of a trained dense network into experts behind a fresh router; the outputs\n"
+        "stay the same at the start. --set changes the settings of the sparse layers.",
+        ["moist upcycle runs/dense --num-experts 8 --out runs/upcycled --set top_k=2"],
+    )
+    parser.add_argument("model", metavar="MODEL", help="folder of a run of train-moe with a dense student")
+    parser.add_argument("--num-experts", type=_count, metavar="E", required=True, help="experts of each sparse layer")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder of the new network")
+    parser.add_argument("--noise", type=float, default=0.0, metavar="S", help="noise on the copies (default: none)")
+    _add_overrides(parser, "changes")
+    _add_json(parser)
+
+
+def _add_integrate(commands: Any) -> None:
+    parser = _add_command(
+        commands,
+        "integrate",
+        "moist.cli.sparse:run_integrate",
+        "trained network with experts → one dense student",
+        "Gather the experts of every sparse layer into one dense layer, and distil the network with experts into the\n"
+        "result. --set changes the settings of the refinement.",
+        [
+            "moist integrate runs/moe --method svd --out runs/dense",
+            "moist integrate runs/moe --method average --refine default --set training.epochs=20 --out runs/dense",
+        ],
+    )
+    parser.add_argument("model", metavar="MODEL", help="folder of a run of train-moe with experts")
+    methods = ("sum", "average", "top-k", "svd", "least-squares")
+    parser.add_argument("--method", choices=methods, required=True, help="how experts are gathered")
+    scores = ("norm", "activation", "taylor")
+    parser.add_argument("--unit-score", choices=scores, default="norm", help="which hidden units top-k keeps")
+    parser.add_argument("--refine", metavar="CONFIG", help="a YAML file of loss and training, or 'default'")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder of the dense network")
+    _add_overrides(parser, "changes")
+    _add_json(parser)
+    parser.set_defaults(interrupted=SAVED)
 
 
 def _add_export(commands: Any) -> None:

@@ -63,11 +63,16 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
                 "mixture",
                 f"{mixture['method']}, {facts['num_domains']} specialists, {mixture['trunk_stages']} shared stages",
             ],
-            ["student", f"{student['family']}, width {student['width']}"],
+            ["student", f"{student['family']}, width {student['width']}{_scored(mixture)}"],
             ["router", f"{router['kind']}, reads {router['reads']}"],
             ["answers with", f"top_k {inference['top_k']}{deferring}"],
         ]
     )
+
+
+def _scored(mixture: Mapping[str, Any]) -> str:
+    own = mixture.get("classes_per_specialist")  # bundles of earlier versions have none
+    return "" if own is None else f"; a specialist scores {own} of the classes"
 
 
 def _described(schema: Mapping[str, Any]) -> str:

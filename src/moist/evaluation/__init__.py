@@ -4,11 +4,13 @@ from moist.evaluation.comparison import gap_recovered, interpolate_macs_at_accur
 from moist.evaluation.cost import count_active_params, count_cost
 from moist.evaluation.deferral import choose_threshold_for_cost
 from moist.evaluation.latency import measure_latency
+from moist.evaluation.probing import ExpertProbe, probe_experts
 from moist.evaluation.routing_quality import routing_report
 from moist.evaluation.scores import CalibrationCurve, calibration_curve, evaluate
 
 __all__ = [
     "CalibrationCurve",
+    "ExpertProbe",
     "calibration_curve",
     "choose_threshold_for_cost",
     "count_active_params",
@@ -17,5 +19,6 @@ __all__ = [
     "gap_recovered",
     "interpolate_macs_at_accuracy",
     "measure_latency",
+    "probe_experts",
     "routing_report",
 ]

@@ -10,10 +10,12 @@ from moist.mixture.build import (
     mixture_cost,
     pool_features,
     start_gate_from_centres,
+    start_gate_from_head,
 )
 from moist.mixture.bundle import inspect_bundle, load_bundle, save_bundle
 from moist.mixture.lazy import LazySpecialists
 from moist.mixture.model import DeferSettings, MixtureOfSpecialists, Prediction, Specialists
+from moist.mixture.own_classes import SpreadClasses, build_tail, check_groups, own_classes
 
 __all__ = [
     "DeferSettings",
@@ -24,13 +26,18 @@ __all__ = [
     "Prediction",
     "RouterSettings",
     "Specialists",
+    "SpreadClasses",
     "TrainableMixture",
     "build_gate",
     "build_mixture",
+    "build_tail",
+    "check_groups",
     "inspect_bundle",
     "load_bundle",
     "mixture_cost",
+    "own_classes",
     "pool_features",
     "save_bundle",
     "start_gate_from_centres",
+    "start_gate_from_head",
 ]

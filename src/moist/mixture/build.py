@@ -14,6 +14,7 @@ from moist.config import Settings
 from moist.data import InputShape
 from moist.evaluation import count_cost
 from moist.mixture.model import InferenceSettings, MixtureOfSpecialists
+from moist.mixture.own_classes import build_tail, check_groups
 from moist.mixture.stacked import LoopedSpecialists, stack_if_possible
 from moist.routing import Dispatcher
 from moist.students import Student, StudentSettings, build_stages, create_student
@@ -29,6 +30,7 @@ __all__ = [
     "mixture_cost",
     "pool_features",
     "start_gate_from_centres",
+    "start_gate_from_head",
 ]
 
 Reads = Literal["inputs", "trunk"]
@@ -96,6 +98,22 @@ class MixtureSettings(Settings):
         description="joint: specialists that run on each example while training, drawn by the gate; None: all",
     )
     outside: float = Field(0.0, ge=0, le=1, description="share of a specialist's data drawn from outside its domain")
+    classes_per_specialist: int | None = Field(
+        None,
+        ge=2,
+        description="classes that each specialist scores, and pays for: groups that the teacher confuses, overlapping "
+        "where there is room; None: all",
+    )
+
+    @model_validator(mode="after")
+    def _check_own_classes(self) -> MixtureSettings:
+        if self.classes_per_specialist is not None and (self.method == "embedding-domains" or self.active is not None):
+            which = f"mixture.active={self.active}" if self.active is not None else f"mixture.method={self.method}"
+            raise ValueError(
+                "specialists that score only their own classes need domains made of classes, all of them trained at "
+                f"once, got classes_per_specialist={self.classes_per_specialist} with {which}; leave out one of the two"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_restart(self) -> MixtureSettings:
@@ -199,6 +217,26 @@ def start_gate_from_centres(gate: nn.Module, centres_KD: Tensor, variance: float
         gate.layers.bias.copy_(-centres_KD.square().sum(dim=1) / (2 * variance))
 
 
+@torch.no_grad()
+def start_gate_from_head(gate: nn.Module, tail: nn.Module, groups: Sequence[Sequence[int]]) -> None:
+    """Start a linear gate on trunk features from a trained head: a group's score is the mean of its classes' logits.
+
+    Other gates are left alone, and so is any gate where the tail has more to it than a head.
+
+    Args:
+        gate: a gate from :func:`build_gate`.
+        tail: the generalist's stages behind the trunk.
+        groups: the classes of each specialist.
+    """
+    heads = [part for part in tail.modules() if isinstance(part, nn.Linear)]
+    whole = sum(parameter.numel() for parameter in tail.parameters())
+    if not isinstance(gate, TrunkGate) or not isinstance(gate.layers, nn.Linear) or not heads:
+        return
+    if whole == sum(parameter.numel() for parameter in heads[-1].parameters()):
+        gate.layers.weight.copy_(torch.stack([heads[-1].weight[list(own)].mean(dim=0) for own in groups]))
+        gate.layers.bias.copy_(torch.stack([heads[-1].bias[list(own)].mean() for own in groups]))
+
+
 class TrainableMixture(nn.Module):
     """Trunk, gate and specialists in the form that trains fastest; :meth:`deploy` gives the mixture itself.
 
@@ -258,6 +296,7 @@ def build_mixture(
     num_classes: int,
     example: Tensor,
     generalist: Student | None = None,
+    groups: Sequence[Sequence[int]] | None = None,
 ) -> TrainableMixture:
     """Build an untrained mixture of K specialists of the student's shape, each with a start of its own.
 
@@ -268,23 +307,26 @@ def build_mixture(
         num_classes: C.
         example: (N, ...) a few inputs.
         generalist: a trained student; trunk and specialists then start as its copies.
+        groups: K groups of ``classes_per_specialist`` classes; where left out, the first ones stand in for what weights
+            that are loaded will bring.
 
     Raises:
-        UserError: the trunk would leave nothing for the specialists, or the router has no trunk to read.
+        UserError: the trunk would leave nothing for the specialists, the router has no trunk to read, or the groups
+            cannot hold all classes.
     """
     stages = list(build_stages(student, shape, num_classes))
     _check_trunk(settings, len(stages))
     if generalist is not None:
         stages = list(generalist.stages)
-    cut = settings.trunk_stages
+    cut, size = settings.trunk_stages, settings.classes_per_specialist
+    if size is not None:
+        check_groups(settings.num_domains, size, num_classes)
     trunk = nn.Sequential(*copy.deepcopy(stages[:cut])) if cut else nn.Identity()
     with torch.no_grad():
         features = trunk.eval()(example)
     trunk.train()
-    if generalist is None:
-        members = [nn.Sequential(*build_stages(student, shape, num_classes)[cut:]) for _ in range(settings.num_domains)]
-    else:
-        members = [nn.Sequential(*copy.deepcopy(stages[cut:])) for _ in range(settings.num_domains)]
+    own = [None] * settings.num_domains if size is None else groups or [range(size)] * settings.num_domains
+    members = [build_tail(student, shape, num_classes, cut, classes, generalist) for classes in own]
     gate = build_gate(settings.router, shape, settings.num_domains, features)
     return TrainableMixture(trunk, gate, members, settings.router.reads, sparse=settings.active is not None)
 

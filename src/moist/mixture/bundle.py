@@ -32,6 +32,7 @@ from moist.mixture.bundle_files import (
 from moist.mixture.card import CARD, model_card
 from moist.mixture.lazy import LazySpecialists, give_weights
 from moist.mixture.model import MixtureOfSpecialists
+from moist.mixture.own_classes import build_tail, own_classes
 from moist.students import StudentSettings, build_stages, create_student
 from moist.types import Cost, UserError
 
@@ -95,7 +96,7 @@ def save_bundle(
             "threshold": mixture.threshold,
             "weights": weights.model_dump(),
             "costs": _summed(costs, load, top_k),
-            "domains": _domains(files, costs["specialists"], load),
+            "domains": _domains(mixture, files, costs["specialists"], load),
             "measured": dict(measured),
             "config": None if config is None else dict(config),
         }
@@ -236,7 +237,10 @@ def _build(
         stages = build_stages(student, shape, num_classes)
         trunk = nn.Sequential(*stages[:cut]) if cut else nn.Identity()
         gate = build_gate(settings.router, shape, settings.num_domains, trunk.eval()(_blank(shape)))
-    return trunk, gate, nn.Sequential(*stages[cut:])
+        # Which classes a specialist scores comes with its weights.
+        own = None if settings.classes_per_specialist is None else range(settings.classes_per_specialist)
+        tail = build_tail(student, shape, num_classes, cut, own)
+    return trunk, gate, tail
 
 
 def _blank(shape: InputShape) -> Tensor:
@@ -339,8 +343,13 @@ def _summed(costs: Mapping[str, Any], load: Sequence[float] | None, top_k: int) 
     }
 
 
-def _domains(files: Sequence[str], costs: Sequence[Cost], load: Sequence[float] | None) -> list[dict[str, Any]]:
-    return [
-        {"domain": k, "file": name, **asdict(cost), "load": None if load is None else load[k]}
-        for k, (name, cost) in enumerate(zip(files, costs))
-    ]
+def _domains(
+    mixture: MixtureOfSpecialists, files: Sequence[str], costs: Sequence[Cost], load: Sequence[float] | None
+) -> list[dict[str, Any]]:
+    """Where each specialist is, what it costs and serves, and the names of the classes that it scores if not all."""
+    domains = []
+    for k, (specialist, name, cost) in enumerate(zip(mixture.specialists, files, costs)):
+        entry = {"domain": k, "file": name, **asdict(cost), "load": None if load is None else load[k]}
+        own = own_classes(specialist)
+        domains.append(entry if own is None else {**entry, "classes": [mixture.classes[c] for c in own.tolist()]})
+    return domains

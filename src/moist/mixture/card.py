@@ -53,8 +53,14 @@ All were distilled from one large teacher with MoIST {manifest["moist"]}.
 | teacher | {_cell(teacher or "not recorded")} |
 | reads | {_input(manifest["input"])} |
 | method | {mixture["method"]} |
-| specialists | {manifest["num_domains"]} × {manifest["student"]["family"]}, width {manifest["student"]["width"]} |
+| specialists | {_specialists(manifest)} |
 | answers with | {_inference(manifest)} |"""
+
+
+def _specialists(manifest: Mapping[str, Any]) -> str:
+    student, own = manifest["student"], manifest["mixture"]["classes_per_specialist"]
+    scores = "" if own is None else f"; each scores {own} of the {len(manifest['classes'])} classes"
+    return f"{manifest['num_domains']} × {student['family']}, width {student['width']}{scores}"
 
 
 def _input(schema: Mapping[str, Any]) -> str:

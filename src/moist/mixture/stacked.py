@@ -42,24 +42,28 @@ def stack_if_possible(members: Sequence[nn.Module]) -> TrainedTogether:
     """Return the members in the form that trains fastest: stacked, grouped, or else in a loop."""
     if any(isinstance(part, nn.Conv2d) for part in members[0].modules()):
         return GroupedSpecialists(members) if _can_group(members[0]) else LoopedSpecialists(members)
-    return LoopedSpecialists(members) if list(members[0].buffers()) else StackedSpecialists(members)
+    changing = any(buffer.is_floating_point() for buffer in members[0].buffers())
+    return LoopedSpecialists(members) if changing else StackedSpecialists(members)
 
 
 class StackedSpecialists(TrainedTogether):
     """K modules of one shape as one module over stacked parameters: small specialists train many times faster.
 
     Args:
-        members: K modules with the same structure and no buffers.
+        members: K modules with the same structure; whole numbers in their buffers may differ, and are never changed.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
-        params, _ = stack_module_state(list(members))
+        params, buffers = stack_module_state(list(members))
         self._names = {name.replace(".", "__"): name for name in params}
         self.stacked = nn.ParameterDict({key: nn.Parameter(params[name].detach()) for key, name in self._names.items()})
         for parameter in self.stacked.values():
             # One dimension more than the member's own: a stacked bias is still a bias, without weight decay.
             parameter.decays = parameter.dim() > 2
+        self._constants = {name.replace(".", "__"): name for name in buffers}
+        for key, name in self._constants.items():
+            self.register_buffer(key, buffers[name])
         # In lists, so that they are no submodules: their own parameters are neither trained nor saved.
         self._template = [copy.deepcopy(members[0]).to("meta")]
         self._member = [copy.deepcopy(members[0])]
@@ -74,19 +78,23 @@ class StackedSpecialists(TrainedTogether):
         """Return the logits (N, K, C) of all members on the same inputs (N, ...)."""
         template = self._template[0]
 
-        def one(params: dict[str, Tensor]) -> Tensor:
-            return cast(Tensor, functional_call(template, params, (inputs,)))
+        def one(state: dict[str, Tensor]) -> Tensor:
+            return cast(Tensor, functional_call(template, state, (inputs,)))
 
-        params = {name: self.stacked[key] for key, name in self._names.items()}
         # Fused attention has no batching rule: vmap would warn, and run it one member at a time.
         with sdpa_kernel(SDPBackend.MATH):
-            return vmap(one, out_dims=1, randomness="different")(params)
+            return vmap(one, out_dims=1, randomness="different")(self._state())
+
+    def _state(self) -> dict[str, Tensor]:
+        """Parameters and buffers of all members by their own names, stacked."""
+        state = {name: self.stacked[key] for key, name in self._names.items()}
+        return state | {name: self.get_buffer(key) for key, name in self._constants.items()}
 
     def unstack(self) -> list[nn.Module]:
         """Return the K members as modules of their own."""
         members = [copy.deepcopy(self._member[0]) for _ in range(self.num_members)]
         for k, member in enumerate(members):
-            member.load_state_dict({name: self.stacked[key][k].detach() for key, name in self._names.items()})
+            member.load_state_dict({name: value[k].detach() for name, value in self._state().items()})
         return members
 
 

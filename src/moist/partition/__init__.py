@@ -1,10 +1,12 @@
 """Partitions: arrays in, disjoint domains out."""
 
+from moist.partition.class_groups import grow_groups, limit_domains, symmetric_confusions
 from moist.partition.domains import (
     ConfusionPartitioner,
     EmbeddingPartitioner,
     RandomPartitioner,
     confusion_matrix,
+    domain_rows,
     responsibilities,
 )
 
@@ -13,5 +15,9 @@ __all__ = [
     "EmbeddingPartitioner",
     "RandomPartitioner",
     "confusion_matrix",
+    "domain_rows",
+    "grow_groups",
+    "limit_domains",
     "responsibilities",
+    "symmetric_confusions",
 ]

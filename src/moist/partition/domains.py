@@ -10,6 +10,7 @@ from sklearn.cluster import KMeans, SpectralClustering
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
+from moist.partition.class_groups import limit_domains, symmetric_confusions
 from moist.types import Partition, UserError
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "EmbeddingPartitioner",
     "RandomPartitioner",
     "confusion_matrix",
+    "domain_rows",
     "responsibilities",
 ]
 
@@ -40,14 +42,16 @@ class ConfusionPartitioner:
     Args:
         num_domains: K, at most the number of classes that have an example.
         seed: seed of the clustering.
+        most_classes: most classes of a domain, at least C / K; None for any number.
 
     Every domain gets at least one class that has examples; a class without any joins the domain that it is most
     confused with. Ahmed, Baig and Torresani 2016, "Network of Experts" (arXiv 1604.06119), section 3.
     """
 
-    def __init__(self, num_domains: int, seed: int = 0) -> None:
+    def __init__(self, num_domains: int, seed: int = 0, most_classes: int | None = None) -> None:
         self.num_domains = num_domains
         self.seed = seed
+        self.most_classes = most_classes
 
     def partition(self, probs_NC: np.ndarray, target_N: np.ndarray | None = None) -> Partition:
         """Return class domains from teacher probabilities (N, C), softened if they are nearly one-hot.
@@ -70,6 +74,8 @@ class ConfusionPartitioner:
         classes[present] = self._cluster(affinity[np.ix_(present, present)])
         absent = np.setdiff1d(np.arange(len(affinity)), present)
         classes[absent] = classes[present[affinity[np.ix_(absent, present)].argmax(axis=1)]]
+        if self.most_classes is not None:
+            classes = limit_domains(classes, self.num_domains, symmetric_confusions(confusions), self.most_classes)
         return Partition(self.num_domains, classes[target], classes)
 
     def _cluster(self, affinity: np.ndarray) -> np.ndarray:
@@ -150,6 +156,23 @@ class RandomPartitioner:
         _check_examples(self.num_domains, num_examples)
         assignment = np.arange(num_examples) % self.num_domains
         return Partition(self.num_domains, np.random.default_rng(self.seed).permutation(assignment))
+
+
+def domain_rows(partition: Partition, domain: int, outside: float, seed: int) -> np.ndarray:
+    """Return the rows that a specialist learns from, ascending: its own domain's, and some drawn from the others.
+
+    Args:
+        partition: the domains.
+        domain: which one.
+        outside: share of the result that is drawn from outside the domain, as far as there are so many rows.
+        seed: of the draw.
+    """
+    own = np.flatnonzero(partition.assignment == domain)
+    if outside == 0:
+        return own
+    others = np.flatnonzero(partition.assignment != domain)
+    wanted = min(len(others), round(len(own) * outside / max(1 - outside, 1e-9)))
+    return np.sort(np.concatenate([own, np.random.default_rng(seed).choice(others, wanted, replace=False)]))
 
 
 def responsibilities(loss_NK: np.ndarray, log_prior_NK: np.ndarray) -> np.ndarray:

@@ -124,7 +124,7 @@ class _Planner:
         with torch.random.fork_rng(devices=[]):
             mixture = new_mixture(self.space, settings).deploy()
         active, total = mixture_cost(mixture, self.example, [1 / settings.num_domains] * settings.num_domains)
-        return active, total, _training_macs(settings, active, total)
+        return active, total, _training_macs(settings, active, total, self._cost(self.settings.student))
 
     def _cost(self, student: StudentSettings) -> Cost:
         with torch.random.fork_rng(devices=[]):
@@ -224,9 +224,11 @@ def _name(student: StudentSettings) -> str:
     return f"student-w{student.width}{tail}"
 
 
-def _training_macs(settings: MixtureSettings, active: Cost, total: Cost) -> float:
+def _training_macs(settings: MixtureSettings, active: Cost, total: Cost, generalist: Cost) -> float:
     """Return the mean forward cost of one example while a joint mixture trains."""
     tail = (total.macs - active.macs) / (settings.num_domains - 1)
     shared = active.macs - tail
     running = settings.num_domains if settings.active is None else settings.active
-    return shared + tail * (settings.shared_start + (1 - settings.shared_start) * running)
+    # While all specialists are still one, it is a whole student; one that scores all classes, whatever they will score.
+    one = shared + tail if settings.classes_per_specialist is None else generalist.macs
+    return settings.shared_start * one + (1 - settings.shared_start) * (shared + tail * running)

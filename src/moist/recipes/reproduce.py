@@ -54,7 +54,11 @@ RECIPES: dict[str, Recipe] = {
     "pendigits": Recipe("pendigits", "pen digits, 10 classes from 16 coordinates", TRIAL, COMPARED),
     "satimage": Recipe("satimage", "satellite images, 6 kinds of ground from 36 values", TRIAL, COMPARED),
     "dry_bean": Recipe("dry_bean", "dry beans, 7 varieties from 16 measures", TRIAL, COMPARED),
-    "banking77": Recipe("banking77", "77 intents of bank customers, taught by a sentence encoder", TRIAL),
+    "banking77": Recipe("banking77", "77 intents of bank customers, taught by a sentence encoder", TRIAL, COMPARED),
+    "clinc150": Recipe(
+        "clinc150", "150 intents of an assistant's users, taught by a sentence encoder", TRIAL, COMPARED
+    ),
+    "trec50": Recipe("trec50", "50 kinds of questions, taught by a sentence encoder", TRIAL, COMPARED),
     "cifar10": Recipe(
         "cifar10",
         "CIFAR-10 at about 3.2 MMAC, taught by the public ResNet-56",

@@ -88,3 +88,14 @@ class DistillSettings(Settings):
                 "lower it or add domains"
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_own_classes(self) -> DistillSettings:
+        own = self.mixture.classes_per_specialist
+        if own is not None and self.mixture.method == "joint" and self.joint.sharpen > 0:
+            raise ValueError(
+                "specialists that score only their own classes cannot train on the loss of one draw from the gate, for "
+                "the one drawn may not know the right class, got "
+                f"mixture.classes_per_specialist={own} with joint.sharpen={self.joint.sharpen:g}; set joint.sharpen=0"
+            )
+        return self

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,20 +19,21 @@ from moist.mixture import (
     TrainableMixture,
     build_gate,
     build_mixture,
+    build_tail,
     pool_features,
     start_gate_from_centres,
+    start_gate_from_head,
 )
-from moist.partition import ConfusionPartitioner, EmbeddingPartitioner, RandomPartitioner
+from moist.partition import EmbeddingPartitioner, domain_rows
 from moist.progress import Advance
+from moist.recipes.domains import class_groups, make_partition
 from moist.recipes.workspace import Workspace, workspace_from_payload
 from moist.storage import write_atomic, write_json
 from moist.students import Student, StudentSettings, create_student
 from moist.tasks import DistillTask, JointSettings, JointTask, RouterTask
-from moist.teachers import open_signal_cache
 from moist.training import fit
-from moist.types import Partition
 
-__all__ = ["make_partition", "train_gate", "train_joint", "train_specialist", "train_student"]
+__all__ = ["train_gate", "train_joint", "train_specialist", "train_student"]
 
 Payload = dict[str, Any]
 
@@ -65,15 +65,20 @@ def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, A
     settings, weights = load_config(MixtureSettings, payload["mixture"]), load_config(JointSettings, payload["joint"])
     torch.manual_seed(payload["seed"])
     shared_epochs = round(settings.shared_start * payload["epochs"])
-    mixture, history = new_mixture(space, settings), []
+    groups = class_groups(space, settings, payload["seed"])
+    mixture, history = new_mixture(space, settings, groups=groups), []
     if shared_epochs:
         student = create_student(space.settings.student, space.transform.input_shape, space.num_classes)
         _compile(space, student)
         task = DistillTask(student, space.signals(), space.settings.loss)
         shared = _Part(stop=shared_epochs, checkpoint="shared.pt", restart=None if settings.restart is None else 1.0)
         history = _fit(space, task, payload, folder, advance, part=shared)
-        mixture = new_mixture(space, settings, student)
-        start_gate_from_centres(mixture.gate, *_clusters(space, mixture.trunk, settings.num_domains, payload["seed"]))
+        mixture = new_mixture(space, settings, student, groups)
+        if groups is None:
+            centres = _clusters(space, mixture.trunk, settings.num_domains, payload["seed"])
+            start_gate_from_centres(mixture.gate, *centres)
+        else:
+            start_gate_from_head(mixture.gate, student.stages[settings.trunk_stages :], groups)
     _compile(space, mixture.trunk, *([] if settings.active else [mixture.specialists]))
     joint = JointTask(mixture, space.signals(), space.settings.loss, weights, settings.active)
     rest = _Part(start=shared_epochs, restart=settings.restart)
@@ -103,10 +108,17 @@ def _compile(space: Workspace, *modules: nn.Module) -> None:
             module.compile()
 
 
-def new_mixture(space: Workspace, settings: MixtureSettings, generalist: Student | None = None) -> TrainableMixture:
-    """Build an untrained mixture for the workspace's data."""
+def new_mixture(
+    space: Workspace,
+    settings: MixtureSettings,
+    generalist: Student | None = None,
+    groups: Sequence[Sequence[int]] | None = None,
+) -> TrainableMixture:
+    """Build an untrained mixture for the workspace's data; see ``build_mixture`` for the arguments."""
     shape = space.transform.input_shape
-    return build_mixture(settings, space.settings.student, shape, space.num_classes, space.example(), generalist)
+    return build_mixture(
+        settings, space.settings.student, shape, space.num_classes, space.example(), generalist, groups
+    )
 
 
 def load_generalist(space: Workspace, folder: Path) -> Student:
@@ -114,21 +126,6 @@ def load_generalist(space: Workspace, folder: Path) -> Student:
     student = create_student(space.settings.student, space.transform.input_shape, space.num_classes)
     student.load_state_dict(load_file(folder / "model.safetensors"))
     return student.eval()
-
-
-def make_partition(space: Workspace, settings: MixtureSettings, seed: int) -> Partition:
-    """Cut the training data into domains by the method named in ``settings``."""
-    train = space.splits.train
-    if settings.method == "random":
-        return RandomPartitioner(settings.num_domains, seed).partition(len(train))
-    if settings.method == "class-domains":
-        softened = torch.from_numpy(space.teacher_logits("train") / space.settings.loss.temperature).softmax(dim=1)
-        return ConfusionPartitioner(settings.num_domains, seed).partition(softened.numpy(), train.target)
-    cache = open_signal_cache(Path(space.signal_paths["train"]))
-    rows = np.arange(len(train))
-    embedding = cache.embedding(rows, np.zeros_like(rows))
-    spoken = space.teacher_logits("train") if embedding is None else embedding
-    return EmbeddingPartitioner(settings.num_domains, seed).partition(spoken)
 
 
 def train_specialist(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
@@ -142,14 +139,23 @@ def train_specialist(payload: Payload, folder: Path, advance: Advance) -> dict[s
     generalist = load_generalist(space, Path(payload["generalist"]))
     _freeze_trunk(generalist, settings.trunk_stages)
     partition = make_partition(space, settings, payload["partition_seed"])
-    rows = _domain_rows(partition, payload["domain"], settings.outside, payload["seed"])
-    task = _FrozenTrunkTask(
-        generalist, settings.trunk_stages, DistillTask(generalist, space.signals(), space.settings.loss)
-    )
+    rows = domain_rows(partition, payload["domain"], settings.outside, payload["seed"])
+    tail = _new_tail(space, settings, payload, payload["domain"], generalist)
+    student = Student([*generalist.stages[: settings.trunk_stages], tail])
+    task = _FrozenTrunkTask(student, settings.trunk_stages, DistillTask(student, space.signals(), space.settings.loss))
     history = _fit(space, task, payload, folder, advance, rows)
-    tail = nn.Sequential(*generalist.stages[settings.trunk_stages :])
     _save(folder, tail, history)
     return {"history": history, "examples": len(rows)}
+
+
+def _new_tail(
+    space: Workspace, settings: MixtureSettings, payload: Payload, domain: int, generalist: Student
+) -> nn.Module:
+    """Return a copy of the generalist's tail that scores what the specialist of a domain scores."""
+    groups = class_groups(space, settings, payload["partition_seed"])
+    classes = None if groups is None else groups[domain]
+    shape, cut = space.transform.input_shape, settings.trunk_stages
+    return build_tail(space.settings.student, shape, space.num_classes, cut, classes, generalist)
 
 
 def _freeze_trunk(student: Student, trunk_stages: int) -> None:
@@ -176,22 +182,13 @@ class _FrozenTrunkTask(nn.Module):
         return values
 
 
-def _domain_rows(partition: Partition, domain: int, outside: float, seed: int) -> np.ndarray:
-    own = np.flatnonzero(partition.assignment == domain)
-    if outside == 0:
-        return own
-    others = np.flatnonzero(partition.assignment != domain)
-    wanted = min(len(others), round(len(own) * outside / max(1 - outside, 1e-9)))
-    return np.sort(np.concatenate([own, np.random.default_rng(seed).choice(others, wanted, replace=False)]))
-
-
 def train_gate(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
     """Train the router of domains that were cut beforehand, and put the mixture together."""
     space = workspace_from_payload(payload)
     settings = load_config(MixtureSettings, payload["mixture"])
     torch.manual_seed(payload["seed"])
-    stages = load_generalist(space, Path(payload["generalist"])).stages
-    trunk = nn.Sequential(*stages[: settings.trunk_stages]) if settings.trunk_stages else nn.Identity()
+    generalist = load_generalist(space, Path(payload["generalist"]))
+    trunk = nn.Sequential(*generalist.stages[: settings.trunk_stages]) if settings.trunk_stages else nn.Identity()
     trunk.requires_grad_(False)
     with torch.no_grad():
         features = trunk(space.example())
@@ -200,8 +197,8 @@ def train_gate(payload: Payload, folder: Path, advance: Advance) -> dict[str, An
     reader = gate if settings.router.reads == "inputs" else _TrunkThenGate(trunk, gate)
     history = _fit(space, RouterTask(reader, partition, space.signals()), payload, folder, advance)
     tails = []
-    for specialist in payload["specialists"]:
-        tail = nn.Sequential(*copy.deepcopy(stages[settings.trunk_stages :]))
+    for domain, specialist in enumerate(payload["specialists"]):
+        tail = _new_tail(space, settings, payload, domain, generalist)
         tail.load_state_dict(load_file(Path(specialist) / "model.safetensors"))
         tails.append(tail)
     mixture = MixtureOfSpecialists(trunk, gate, nn.ModuleList(tails), reads=settings.router.reads).eval()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from moist.data import InputShape
 from moist.students.dense import classifier, hidden_layer
 from moist.students.settings import StudentSettings
+from moist.students.sparse import SparseHead
 
 __all__ = ["TableInput", "mlp_stages"]
 
@@ -52,7 +53,8 @@ def mlp_stages(settings: StudentSettings, shape: InputShape, num_classes: int) -
     """Return input (embedding or flattening), hidden layers (each a stage of its own) and head.
 
     Args:
-        settings: ``width`` and number (``depth``) of hidden layers.
+        settings: ``width`` and number (``depth``) of hidden layers; with ``sparse`` the last one and the head make one
+            stage of experts.
         shape: a table's (columns,), or images (channels, height, width).
         num_classes: C.
     """
@@ -62,8 +64,10 @@ def mlp_stages(settings: StudentSettings, shape: InputShape, num_classes: int) -
         table = TableInput(features - len(shape.num_categories), shape.num_categories, settings.embedding_dim)
         first, features = table, table.out_features
     stages = [first]
-    for _ in range(settings.blocks):
+    for _ in range(settings.blocks - (settings.sparse is not None)):
         width = settings.width_at(len(stages))
         stages.append(hidden_layer(features, width))
         features = width
+    if settings.sparse is not None:
+        return [*stages, SparseHead(features, settings.width_at(len(stages)), num_classes, settings.sparse)]
     return [*stages, classifier(features, num_classes)]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from moist.data import InputShape
 from moist.students.convolution import PooledClassifier, convolution
 from moist.students.settings import NUM_CONVOLUTION_STAGES, StudentSettings
+from moist.students.sparse import SparseBasicBlock
 
 __all__ = ["BasicBlock", "resnet_stages"]
 
@@ -34,7 +35,7 @@ def resnet_stages(settings: StudentSettings, shape: InputShape, num_classes: int
 
     Args:
         settings: ``width`` w and ``depth`` blocks in each of three groups of w, 2w, 4w channels, strides 1, 2, 2;
-            ``stem_stride`` s, whose kernel has 2s - 1 pixels a side, 3 at least.
+            ``stem_stride`` s, whose kernel has 2s - 1 pixels a side, 3 at least; ``sparse`` for experts.
         shape: images (channels, height, width).
         num_classes: C.
     """
@@ -45,6 +46,14 @@ def resnet_stages(settings: StudentSettings, shape: InputShape, num_classes: int
     for group in range(NUM_CONVOLUTION_STAGES):
         for block in range(settings.blocks):
             wider = settings.width_at(len(stages)) * 2**group
-            stages.append(BasicBlock(channels, wider, stride=2 if group > 0 and block == 0 else 1))
+            stride = 2 if group > 0 and block == 0 else 1
+            stages.append(_block(settings, len(stages) - 1, channels, wider, stride))
             channels = wider
     return [*stages, PooledClassifier(channels, num_classes)]
+
+
+def _block(settings: StudentSettings, number: int, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    sparse = settings.sparse
+    if sparse is not None and sparse.is_sparse(number, settings.blocks * NUM_CONVOLUTION_STAGES):
+        return SparseBasicBlock(in_channels, out_channels, stride, sparse)
+    return BasicBlock(in_channels, out_channels, stride)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from moist.data import InputShape
 from moist.evaluation import count_cost
-from moist.students.settings import StudentSettings
+from moist.students.settings import ENCODERS, StudentSettings
 from moist.students.student import create_student
 from moist.types import Cost, UserError
 
@@ -50,7 +50,7 @@ def width_for(
     if settings.family == "torch":
         raise UserError("family 'torch' has no width to search, got a factory; set its size in factory_settings")
     single = settings.model_copy(update={"tail_width": None, "tail_from": None})
-    step = settings.heads if settings.family == "transformer" else 1
+    step = settings.heads if settings.family in ENCODERS else 1
 
     @cache
     def cost(steps: int) -> Cost:
@@ -85,8 +85,8 @@ def width_for(
 
 def _count(settings: StudentSettings, shape: InputShape, num_classes: int, example: Tensor) -> Cost:
     # The meta device has sizes without values, so that a wide candidate costs nothing to build and run; ids of text
-    # need their values, since padding is free.
-    device = "cpu" if shape.kind == "text" else "meta"
+    # need their values, since padding is free, and so does whatever is routed.
+    device = "cpu" if shape.kind == "text" or settings.sparse is not None else "meta"
     with torch.random.fork_rng(devices=[]), torch.device(device):
         student = create_student(settings, shape, num_classes)
     return count_cost(student, example.to(device))

@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from moist.data import InputShape
+from moist.moe import Among, LayerFacts, MoELayer
 from moist.students.bag import bag_stages
 from moist.students.dscnn import dscnn_stages
+from moist.students.encoders import transformer_stages, vit_stages
 from moist.students.factory import factory_stages
 from moist.students.mlp import mlp_stages
 from moist.students.resnet import resnet_stages
 from moist.students.settings import StudentSettings
-from moist.students.transformer import transformer_stages
+from moist.students.sparse import RoutedStage
 from moist.types import UserError
 
 __all__ = ["Student", "build_stages", "create_student"]
@@ -21,6 +23,7 @@ __all__ = ["Student", "build_stages", "create_student"]
 FAMILIES: dict[str, Callable[[StudentSettings, InputShape, int], list[nn.Module]]] = {
     "resnet": resnet_stages,
     "dscnn": dscnn_stages,
+    "vit": vit_stages,
     "mlp": mlp_stages,
     "bag": bag_stages,
     "transformer": transformer_stages,
@@ -29,6 +32,7 @@ FAMILIES: dict[str, Callable[[StudentSettings, InputShape, int], list[nn.Module]
 INPUT_KINDS: dict[str, tuple[str, ...]] = {
     "resnet": ("vision",),
     "dscnn": ("vision",),
+    "vit": ("vision",),
     "mlp": ("tabular", "vision"),
     "bag": ("text",),
     "transformer": ("text",),
@@ -48,6 +52,22 @@ class Student(nn.Module):
         for stage in self.stages:
             inputs = stage(inputs)
         return inputs
+
+    def forward_facts(self, inputs: Tensor, among: Among | None = None) -> tuple[Tensor, list[LayerFacts]]:
+        """Return logits (N, C), and what each sparse layer did, in order; a dense student has none."""
+        facts = []
+        for stage in self.stages:
+            if isinstance(stage, RoutedStage):
+                inputs, fact = stage.forward_facts(inputs, among)
+                facts.append(fact)
+            else:
+                inputs = stage(inputs)
+        return inputs, facts
+
+    @property
+    def sparse_layers(self) -> list[MoELayer]:
+        """The sparse layers, in the order of :meth:`forward_facts`."""
+        return [stage.moe for stage in self.stages if isinstance(stage, RoutedStage)]
 
 
 def build_stages(settings: StudentSettings, shape: InputShape, num_classes: int) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""Tiny transformer encoders for text, normalised before each branch (Xiong et al. 2020)."""
+"""Parts of tiny transformer encoders, normalised before each branch (Xiong et al. 2020)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moist.data import InputShape
+from moist.moe import mlp_expert
 from moist.students.dense import classifier
-from moist.students.settings import StudentSettings
 
-__all__ = ["EncoderBlock", "MeanClassifier", "TokenInput", "transformer_stages"]
+__all__ = ["FEED_FORWARD_RATIO", "EncoderBlock", "MeanClassifier", "PatchInput", "TokenInput"]
 
 PADDING = 0
 FEED_FORWARD_RATIO = 4
@@ -40,26 +39,52 @@ class TokenInput(nn.Module):
         return torch.cat([hidden, real.unsqueeze(-1).to(hidden.dtype)], dim=-1)
 
 
-class EncoderBlock(nn.Module):
-    """Self-attention and a feed-forward layer, each added to what it read."""
+class PatchInput(nn.Module):
+    """An image's patches and their positions, with a last channel of ones: no patch is padding.
 
-    def __init__(self, dim: int, heads: int) -> None:
+    Dosovitskiy et al. 2020, "An Image is Worth 16x16 Words" (arXiv 2010.11929), equation 1, without a class token.
+    """
+
+    def __init__(self, channels: int, side: tuple[int, int], patch: int, dim: int) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(channels, dim, patch, stride=patch)
+        self.positions = nn.Parameter(torch.empty((side[0] // patch) * (side[1] // patch), dim))
+        nn.init.normal_(self.positions, std=EMBEDDING_STD)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N, channels, H, W) to (N, L, D + 1)."""
+        hidden = self.patches(images).flatten(2).mT + self.positions
+        return torch.cat([hidden, torch.ones_like(hidden[..., :1])], dim=-1)
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention and a feed-forward layer, each added to what it read.
+
+    Args:
+        dim: D.
+        heads: attention heads.
+        feed_forward: module from (N, L, D) to (N, L, D); None for linear, GELU, linear with 4 D hidden units.
+    """
+
+    def __init__(self, dim: int, heads: int, feed_forward: nn.Module | None = None) -> None:
         super().__init__()
         self.heads = heads
         self.norm_attention = nn.LayerNorm(dim)
         self.query_key_value = nn.Linear(dim, 3 * dim)
         self.projection = nn.Linear(dim, dim)
         self.norm_feed_forward = nn.LayerNorm(dim)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(dim, FEED_FORWARD_RATIO * dim), nn.GELU(), nn.Linear(FEED_FORWARD_RATIO * dim, dim)
-        )
+        self.feed_forward = mlp_expert(dim, FEED_FORWARD_RATIO * dim) if feed_forward is None else feed_forward
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, L, D + 1) to (N, L, D + 1); the last channel is the mask and stays."""
-        hidden, mask = features[..., :-1], features[..., -1:]
-        hidden = hidden + self._attend(self.norm_attention(hidden), mask)
+        hidden, mask = self.attended(features)
         hidden = hidden + self.feed_forward(self.norm_feed_forward(hidden))
         return torch.cat([hidden, mask], dim=-1)
+
+    def attended(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Map features (N, L, D + 1) to what the feed-forward layer is added to (N, L, D), and the mask (N, L, 1)."""
+        hidden, mask = features[..., :-1], features[..., -1:]
+        return hidden + self._attend(self.norm_attention(hidden), mask), mask
 
     def _attend(self, hidden: Tensor, mask: Tensor) -> Tensor:
         # (N, L, 3 D) -> three of (N, heads, L, D / heads)
@@ -85,16 +110,3 @@ class MeanClassifier(nn.Module):
         mean = (self.norm(hidden) * mask).sum(dim=1) / mask.sum(dim=1)
         logits: Tensor = self.linear(mean)
         return logits
-
-
-def transformer_stages(settings: StudentSettings, shape: InputShape, num_classes: int) -> list[nn.Module]:
-    """Return token input, encoder blocks (each a stage of its own) and head.
-
-    Args:
-        settings: ``width``, ``depth`` blocks, ``heads``.
-        shape: ids (L,), 1 to ``num_buckets``, padded with 0.
-        num_classes: C.
-    """
-    width = settings.width
-    blocks = [EncoderBlock(width, settings.heads) for _ in range(settings.blocks)]
-    return [TokenInput(shape.num_buckets, shape.shape[0], width), *blocks, MeanClassifier(width, num_classes)]

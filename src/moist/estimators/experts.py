@@ -1,0 +1,231 @@
+"""Experts behind a gate: linear ones, with a step of their own, and any estimator that takes sample weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from sklearn.base import clone
+from typing_extensions import Self
+
+from moist.estimators.least_squares import solve_symmetric, weighted_gram
+from moist.estimators.sample import Sample
+from moist.estimators.softmax_regression import log_softmax, softmax_step, softplus
+
+__all__ = ["Experts", "FittedClassifiers", "FittedRegressors", "GaussianExperts", "LogisticExperts"]
+
+
+class Experts(Protocol):
+    """K experts; every change gives new ones."""
+
+    @property
+    def penalty(self) -> float:
+        """What their ridge takes from the log-likelihood."""
+        ...
+
+    def log_likelihood(self, sample: Sample) -> np.ndarray:
+        """Return log p_k(y | x) of a sample's targets as (N, K)."""
+        ...
+
+    def improved(self, sample: Sample, weight_NK: np.ndarray) -> Self:
+        """Return experts whose weighted penalised log-likelihood is no lower, each under its own weights (N, K)."""
+        ...
+
+    def outputs(self, rows_ND: np.ndarray, design_ND: np.ndarray) -> np.ndarray:
+        """Return what each expert says: probabilities (N, K, C) or means (N, K)."""
+        ...
+
+
+@dataclass(frozen=True)
+class LogisticExperts:
+    """Softmax regressions.
+
+    Args:
+        coef_KDC: (K, D, C).
+        penalty_D: (D,) ridge of each input.
+    """
+
+    coef_KDC: np.ndarray
+    penalty_D: np.ndarray
+
+    @property
+    def penalty(self) -> float:
+        return float(0.5 * (self.penalty_D[:, None] * self.coef_KDC**2).sum())
+
+    def log_likelihood(self, sample: Sample) -> np.ndarray:
+        rows = np.arange(len(sample.target_N))
+        if self.coef_KDC.shape[2] == 2:
+            margin_DK = (self.coef_KDC[:, :, 1] - self.coef_KDC[:, :, 0]).T
+            sign_N1 = np.where(sample.target_N == 1, -1.0, 1.0)[:, None]
+            return -softplus(sign_N1 * (sample.design_ND @ margin_DK))
+        # One expert at a time: (N, C) stays in the cache where (N, K, C) would not.
+        columns = [log_softmax(sample.design_ND @ coef_DC)[rows, sample.target_N] for coef_DC in self.coef_KDC]
+        return np.stack(columns, axis=1)
+
+    def improved(self, sample: Sample, weight_NK: np.ndarray) -> LogisticExperts:
+        coef_KDC = np.empty_like(self.coef_KDC)
+        rows = np.arange(len(sample.target_N))
+        target_NC = np.zeros((len(rows), self.coef_KDC.shape[2]))
+        for k, coef_DC in enumerate(self.coef_KDC):
+            target_NC[rows, sample.target_N] = weight_NK[:, k]
+            coef_KDC[k] = softmax_step(sample.design_ND, coef_DC, target_NC, self.penalty_D)
+        return replace(self, coef_KDC=coef_KDC)
+
+    def outputs(self, rows_ND: np.ndarray, design_ND: np.ndarray) -> np.ndarray:
+        del rows_ND
+        logits = design_ND @ self.coef_KDC.transpose(1, 0, 2).reshape(design_ND.shape[1], -1)
+        result: np.ndarray = np.exp(log_softmax(logits.reshape(len(design_ND), *self.coef_KDC.shape[::2])))
+        return result
+
+
+@dataclass(frozen=True)
+class GaussianExperts:
+    """Linear regressions with a variance each; the ridge is λ |β|² / 2σ², so that it means the same at any noise.
+
+    Args:
+        coef_KD: (K, D).
+        variance_K: (K,), of the standardised target.
+        penalty_D: (D,) ridge of each input.
+        least: smallest variance allowed.
+    """
+
+    coef_KD: np.ndarray
+    variance_K: np.ndarray
+    penalty_D: np.ndarray
+    least: float
+
+    @property
+    def penalty(self) -> float:
+        return float(((self.penalty_D * self.coef_KD**2).sum(axis=1) / (2 * self.variance_K)).sum())
+
+    def log_likelihood(self, sample: Sample) -> np.ndarray:
+        means_NK = sample.design_ND @ self.coef_KD.T
+        return gaussian_log_likelihood(sample.target_N, means_NK, self.variance_K)
+
+    def improved(self, sample: Sample, weight_NK: np.ndarray) -> GaussianExperts:
+        """Return the exact maximum: weighted ridge regressions, then the variances that are left."""
+        coef_KD, variance_K = self.coef_KD.copy(), self.variance_K.copy()
+        for k, weight_N in enumerate(weight_NK.T):
+            total = float(weight_N.sum())
+            if total <= 0:
+                continue
+            matrix_DD = weighted_gram(sample.design_ND, weight_N) + np.diag(self.penalty_D)
+            coef_KD[k] = solve_symmetric(matrix_DD, (weight_N * sample.target_N) @ sample.design_ND)
+            left_N = sample.target_N - sample.design_ND @ coef_KD[k]
+            squares = float(weight_N @ left_N**2 + self.penalty_D @ coef_KD[k] ** 2)
+            variance_K[k] = max(squares / total, self.least)
+        return replace(self, coef_KD=coef_KD, variance_K=variance_K)
+
+    def outputs(self, rows_ND: np.ndarray, design_ND: np.ndarray) -> np.ndarray:
+        del rows_ND
+        result: np.ndarray = design_ND @ self.coef_KD.T
+        return result
+
+
+def gaussian_log_likelihood(target_N: np.ndarray, means_NK: np.ndarray, variance_K: np.ndarray) -> np.ndarray:
+    """Return log N(y; μ_k, σ²_k) as (N, K)."""
+    squares = (target_N[:, None] - means_NK) ** 2 / variance_K
+    result: np.ndarray = -0.5 * (squares + np.log(2 * np.pi * variance_K))
+    return result
+
+
+@dataclass(frozen=True)
+class FittedClassifiers:
+    """Any classifiers with ``predict_proba``, mixed with a little of the uniform distribution.
+
+    A tree may be certain, and wrong; a probability of 0 would end EM.
+
+    Args:
+        prototype: what to clone and fit.
+        num_experts: K.
+        num_classes: C.
+        members: the fitted ones; empty before the first step.
+        smoothing: share of the uniform distribution.
+    """
+
+    prototype: Any
+    num_experts: int
+    num_classes: int
+    members: Sequence[Any] = ()
+    smoothing: float = 1e-3
+    penalty: float = 0.0
+
+    def log_likelihood(self, sample: Sample) -> np.ndarray:
+        return np.stack([self._own_likelihood(member, sample) for member in self.members], axis=1)
+
+    def _own_likelihood(self, member: Any, sample: Sample) -> np.ndarray:
+        rows = np.arange(len(sample.target_N))
+        result: np.ndarray = np.log(self._probs(member, sample.rows_ND)[rows, sample.target_N])
+        return result
+
+    def improved(self, sample: Sample, weight_NK: np.ndarray) -> FittedClassifiers:
+        """Fit each anew, and keep the new one only where it is no worse under its weights than the old one."""
+        members = []
+        for k, weight_N in enumerate(weight_NK.T):
+            fresh = clone(self.prototype).fit(sample.rows_ND, sample.target_N, sample_weight=weight_N)
+            members.append(_better(self._value(fresh, sample, weight_N), fresh, self._old(k, sample, weight_N)))
+        return replace(self, members=tuple(members))
+
+    def _old(self, k: int, sample: Sample, weight_N: np.ndarray) -> tuple[float, Any] | None:
+        return (self._value(self.members[k], sample, weight_N), self.members[k]) if self.members else None
+
+    def _value(self, member: Any, sample: Sample, weight_N: np.ndarray) -> float:
+        return float(weight_N @ self._own_likelihood(member, sample))
+
+    def _probs(self, member: Any, rows_ND: np.ndarray) -> np.ndarray:
+        probs_NC = np.zeros((len(rows_ND), self.num_classes))
+        probs_NC[:, np.asarray(member.classes_, dtype=np.int64)] = member.predict_proba(rows_ND)
+        return (1 - self.smoothing) * probs_NC + self.smoothing / self.num_classes
+
+    def outputs(self, rows_ND: np.ndarray, design_ND: np.ndarray) -> np.ndarray:
+        del design_ND
+        return np.stack([self._probs(member, rows_ND) for member in self.members], axis=1)
+
+
+@dataclass(frozen=True)
+class FittedRegressors:
+    """Any regressors, each with a variance of its own.
+
+    Args:
+        prototype: what to clone and fit.
+        num_experts: K.
+        variance_K: (K,), of the standardised target.
+        least: smallest variance allowed.
+        members: the fitted ones; empty before the first step.
+    """
+
+    prototype: Any
+    num_experts: int
+    variance_K: np.ndarray
+    least: float
+    members: Sequence[Any] = ()
+    penalty: float = 0.0
+
+    def log_likelihood(self, sample: Sample) -> np.ndarray:
+        means_NK = self.outputs(sample.rows_ND, sample.design_ND)
+        return gaussian_log_likelihood(sample.target_N, means_NK, self.variance_K)
+
+    def improved(self, sample: Sample, weight_NK: np.ndarray) -> FittedRegressors:
+        """Fit each anew, and keep the new one only where its weighted squares are no larger than the old one's."""
+        members, variance_K = [], self.variance_K.copy()
+        for k, weight_N in enumerate(weight_NK.T):
+            fresh = clone(self.prototype).fit(sample.rows_ND, sample.target_N, sample_weight=weight_N)
+            old = (-_squares(self.members[k], sample, weight_N), self.members[k]) if self.members else None
+            members.append(_better(-_squares(fresh, sample, weight_N), fresh, old))
+            total = max(float(weight_N.sum()), 1e-300)
+            variance_K[k] = max(_squares(members[k], sample, weight_N) / total, self.least)
+        return replace(self, members=tuple(members), variance_K=variance_K)
+
+    def outputs(self, rows_ND: np.ndarray, design_ND: np.ndarray) -> np.ndarray:
+        del design_ND
+        return np.stack([np.ravel(member.predict(rows_ND)) for member in self.members], axis=1)
+
+
+def _better(value: float, fresh: Any, old: tuple[float, Any] | None) -> Any:
+    return fresh if old is None or value >= old[0] else old[1]
+
+
+def _squares(member: Any, sample: Sample, weight_N: np.ndarray) -> float:
+    return float(weight_N @ (sample.target_N - np.ravel(member.predict(sample.rows_ND))) ** 2)

@@ -1,0 +1,42 @@
+"""The linear layer that scores experts, always in float32."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["LinearGate"]
+
+
+class LinearGate(nn.Module):
+    """Linear scores of E experts without a bias, computed in float32 even under autocast.
+
+    Half precision rounds scores so coarsely that experts tie; the rest of the network may use it.
+
+    Args:
+        dim: D.
+        num_experts: E.
+        scale: s of the initial truncated normal of variance s / D; 0 starts at zero.
+        jitter: in training each input is multiplied by a uniform draw from 1 - jitter to 1 + jitter.
+
+    Fedus, Zoph and Shazeer 2021 (arXiv 2101.03961), section 2.4: float32, s = 0.1, jitter 0.01.
+    """
+
+    def __init__(self, dim: int, num_experts: int, *, scale: float = 1.0, jitter: float = 0.0) -> None:
+        super().__init__()
+        self.jitter = jitter
+        self.weight = nn.Parameter(torch.zeros(num_experts, dim))
+        std = (scale / dim) ** 0.5
+        if std:
+            nn.init.trunc_normal_(self.weight, std=std, a=-2 * std, b=2 * std)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map inputs (N, D), or the mean over the further axes of (N, D, ...), to scores (N, E)."""
+        with torch.autocast(inputs.device.type, enabled=False):
+            rows_ND = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
+            if rows_ND.dim() > 2:
+                rows_ND = rows_ND.flatten(2).mean(dim=2)
+            if self.training and self.jitter:
+                rows_ND = rows_ND * torch.empty_like(rows_ND).uniform_(1 - self.jitter, 1 + self.jitter)
+            return F.linear(rows_ND, self.weight.to(rows_ND.dtype))
