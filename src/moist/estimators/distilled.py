@@ -14,9 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 from typing_extensions import Self
 
 from moist.data import IndexedDataset, TransformSettings, fit_transform
-from moist.estimators.base import check_integer, check_number
 from moist.estimators.distilling import Lesson, distil
 from moist.estimators.fast_mixture import FastMixture
+from moist.estimators.parameters import check_integer, check_number
 from moist.estimators.soft_targets import (
     default_teacher,
     draw_crossing,

@@ -14,7 +14,14 @@ from moist.estimators.least_squares import solve_symmetric, weighted_gram
 from moist.estimators.sample import Sample
 from moist.estimators.softmax_regression import log_softmax, softmax_step, softplus
 
-__all__ = ["Experts", "FittedClassifiers", "FittedRegressors", "GaussianExperts", "LogisticExperts"]
+__all__ = [
+    "Experts",
+    "FittedClassifiers",
+    "FittedRegressors",
+    "GaussianExperts",
+    "LogisticExperts",
+    "gaussian_log_likelihood",
+]
 
 
 class Experts(Protocol):

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from moist.estimators.base import BaseMixture, ClassifierMixture, RegressorMixture, check_integer
+from moist.estimators.base import BaseMixture
+from moist.estimators.classifier_mixture import ClassifierMixture
+from moist.estimators.parameters import check_integer
+from moist.estimators.regressor_mixture import RegressorMixture
 from moist.estimators.sample import Sample
 from moist.estimators.tree_view import TreeView, draw_tree, tree_text
 from moist.types import UserError

@@ -14,8 +14,8 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from typing_extensions import Self
 
-from moist.estimators.base import check_integer, check_number
 from moist.estimators.density_network import DensityNetwork, DensityTask, RowBatches
+from moist.estimators.parameters import check_integer, check_number
 from moist.estimators.sample import Scaling
 from moist.training import TrainingSettings, fit
 from moist.types import UserError

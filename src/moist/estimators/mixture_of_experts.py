@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from moist.estimators.base import ClassifierMixture, RegressorMixture, check_integer
+from moist.estimators.classifier_mixture import ClassifierMixture
+from moist.estimators.parameters import check_integer
+from moist.estimators.regressor_mixture import RegressorMixture
 
 __all__ = ["MixtureOfExpertsClassifier", "MixtureOfExpertsRegressor"]
 
