@@ -1,6 +1,6 @@
 """Time the exported mixture against what it should cost, its teacher, and a single student, on one core and on all.
 
-Everything that is compared is timed in turns, in one process, call by call; each round gives one median of each, and
+Everything that is compared is timed in turns, in one process; each round gives one median of each, and
 the ratios of these medians are reported as median, least and greatest over the rounds. Memory and cold start are
 measured in processes of their own. Mixtures of other sizes than the bundle's repeat its specialists behind an untrained
 router: their answers mean nothing, their times do.
@@ -52,7 +52,8 @@ from moist.teachers import cifar_resnet
 PROJECT = Path(__file__).resolve().parents[1]
 TARGET = PROJECT / "results" / "bench-runtime.json"
 ROUNDS = 15
-CALLS = 24  # of each in every round; for batches a quarter
+CALLS = 24  # turns of each in every round; for batches a twelfth
+BURST = 3  # timed calls in a turn, after one that is not
 BATCH = 256
 GROWTH = (1, 4, 16, 64, 256)
 HOT, HOT_SHARE = 4, 0.9  # a skewed load: nine inputs in ten go to four domains
@@ -144,7 +145,7 @@ def compare(
     say(f"{threads} threads")
     return {
         "batch_1": in_turns(batch_1_calls(subjects, rival, raw, threads), rounds),
-        "batch_256": in_turns(batch_256_calls(subjects, raw, threads), rounds, CALLS // 4),
+        "batch_256": in_turns(batch_256_calls(subjects, raw, threads), rounds, CALLS // 12),
     }
 
 
@@ -214,14 +215,14 @@ class pinned:
 
 
 class Turning:
-    """Answers the next row, or the next rows, at every call."""
+    """Answers the next row at every turn: some calls in a row, ``BURST`` of them timed."""
 
     def __init__(self, answer: Callable[[int, np.ndarray], object], raw: np.ndarray, size: int) -> None:
-        self.answer, self.raw, self.size, self.start = answer, raw, size, 0
+        self.answer, self.raw, self.size, self.calls = answer, raw, size, 0
 
     def __call__(self) -> None:
-        start = self.start
-        self.start = (start + self.size) % (len(self.raw) - self.size)
+        start = (self.calls // (1 + BURST)) * self.size % (len(self.raw) - self.size)
+        self.calls += 1
         self.answer(start, self.raw[start : start + self.size])
 
 
@@ -243,14 +244,14 @@ def batch_1_calls(
     if rival is not None:
         single = open_graph(rival, threads=threads)
         calls["int8/single_student"] = Turning(lambda _, x: single.run([x]), raw, 1)
-    teacher, image = cifar_resnet(depth=56, num_classes=10).eval(), torch.zeros(1, 3, 32, 32)
-    calls["teacher_eager"] = lambda: ask(teacher, image, threads)
+    if threads == 1:  # with more, eager torch crawls as soon as another process has work for a core
+        teacher, image = cifar_resnet(depth=56, num_classes=10).eval(), torch.zeros(1, 3, 32, 32)
+        calls["teacher_eager"] = lambda: ask(teacher, image)
     return calls
 
 
-def ask(teacher: nn.Module, image: torch.Tensor, threads: int) -> None:
-    """Run the teacher as training does, in eager torch."""
-    torch.set_num_threads(threads)
+def ask(teacher: nn.Module, image: torch.Tensor) -> None:
+    """Run the teacher in eager torch."""
     with torch.inference_mode():
         teacher(image)
 
@@ -272,15 +273,17 @@ def batch_256_calls(subjects: Mapping[str, Subject], raw: np.ndarray, threads: i
 
 
 def in_turns(calls: Mapping[str, Call], rounds: int, count: int = CALLS) -> dict[str, list[float]]:
-    """Return the median milliseconds of each call in each round; within a round they take turns, call by call."""
+    """Return the median milliseconds of each call in each round; within a round they take turns."""
     medians: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds + 1):
         times: dict[str, list[float]] = {name: [] for name in calls}
         for _ in range(count):
             for name, call in calls.items():
-                before = time.perf_counter()
-                call()
-                times[name].append(time.perf_counter() - before)
+                call()  # what ran before has taken the caches
+                for _ in range(BURST):
+                    before = time.perf_counter()
+                    call()
+                    times[name].append(time.perf_counter() - before)
         if number:  # the first round warms up
             for name, taken in times.items():
                 medians[name].append(1000 * statistics.median(taken))
@@ -399,7 +402,8 @@ def derive(measured: Mapping[str, Any], loads: Sequence[float]) -> dict[str, Any
             for k, load in enumerate(loads):
                 ideal = ideal + load * np.array(many[f"{name}/specialist-{k:03d}"])
             derived[f"throughput_over_ideal_batch_256/{key}"] = over(ideal.tolist(), many[f"{name}/session"])
-        derived[f"teacher_over_int8_mixture_batch_1/{cores}"] = over(one["teacher_eager"], one["int8/session"])
+        if "teacher_eager" in one:
+            derived[f"teacher_over_int8_mixture_batch_1/{cores}"] = over(one["teacher_eager"], one["int8/session"])
         if "int8/single_student" in one:
             single = over(one["int8/session"], one["int8/single_student"])
             derived[f"int8_mixture_over_int8_single_student/{cores}"] = single
@@ -445,7 +449,11 @@ def result(
         },
         "machine": {**machine(), "load": [round(x, 1) for x in os.getloadavg()]},
         "systems": {},  # no accuracy of a recipe is measured here: the table of results passes over this file
-        "settings": {"rounds": len(measured["one_core"]["batch_1"]["teacher_eager"]), "calls_per_round": CALLS},
+        "settings": {
+            "rounds": len(measured["one_core"]["batch_1"]["teacher_eager"]),
+            "turns_per_round": CALLS,
+            "timed_calls_per_turn": BURST,
+        },
         "int8": report,
         "derived": derived,
         "measured_ms": {
@@ -466,7 +474,8 @@ def result(
             "Ideal at one input: the same runtime on a straight graph of transform, trunk, router and the specialist "
             "that the input goes to, without If. Ideal at 256 inputs: router and trunk on the batch, and the mean "
             "specialist on the whole batch, weighted by load.",
-            "Times are of calls in turns; each value is one round's median. Other processes may have used the cores "
+            "Times are of calls in turns, in each of which the first call is not timed, since what ran before has "
+            "taken the caches; each value is one round's median. Other processes may have used the cores "
             "meanwhile (machine.load): read the ratios.",
             "session_grouped and limited memory answer one input by two graphs, router and specialist, instead of one.",
         ],

@@ -6,7 +6,17 @@ import os
 
 import pytest
 
-from moist.storage import content_key, default_cache_dir, file_sha256, only_one, read_json, write_atomic, write_json
+from moist.storage import (
+    content_key,
+    default_cache_dir,
+    file_sha256,
+    only_one,
+    read_json,
+    read_sealed,
+    write_atomic,
+    write_json,
+    write_sealed,
+)
 from moist.types import UserError
 
 
@@ -116,3 +126,25 @@ def test_who_is_refused_a_folder_leaves_it_alone(tmp_path):
         with pytest.raises(UserError, match="only one process"), only_one(tmp_path / "run"):
             pass
         assert (tmp_path / "run").is_dir()
+
+
+def test_a_sealed_file_tells_every_change_of_its_text(tmp_path):
+    path = tmp_path / "manifest.json"
+    write_sealed(path, {"name": "größe", "rows": 40})
+    assert read_sealed(path, required=True) == {"name": "größe", "rows": 40}
+    text = path.read_text()
+    for changed in (text.replace("40", "41"), text.replace("\\u00f6", "\\u00F6"), text + " "):
+        path.write_text(changed)
+        with pytest.raises(UserError, match=r"manifest\.json differs from its checksum"):
+            read_sealed(path)
+
+
+def test_a_file_without_a_seal_is_read_unless_one_is_required(tmp_path):
+    path = tmp_path / "manifest.json"
+    write_json(path, {"rows": 40})
+    assert read_sealed(path) == {"rows": 40}
+    with pytest.raises(UserError, match="has no checksum"):
+        read_sealed(path, required=True)
+    write_json(path, [1])
+    with pytest.raises(UserError, match="must hold an object, got list"):
+        read_sealed(path)

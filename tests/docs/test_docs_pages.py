@@ -25,7 +25,7 @@ LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#([^)\s]+))?\)")
 @pytest.mark.parametrize("command", sorted(set(COMMANDS)))
 def test_commands_are_understood(command):
     arguments = create_parser().parse_args(shlex.split(command)[1:])
-    if hasattr(arguments, "overrides") and arguments.config in shipped_configs():
+    if getattr(arguments, "config", None) in shipped_configs():
         load_config(DistillSettings, shipped_configs()[arguments.config], arguments.overrides)
 
 

@@ -250,6 +250,22 @@ def test_killed_at_any_moment_and_run_again_gives_the_same_bundle_bit_for_bit(di
     assert _checksums(tmp_path / "killed" / "bundle") == _checksums(whole / "bundle")
 
 
+def test_signals_that_were_damaged_are_made_whole_before_they_are_used(
+    digits: Digits, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = digits(controls={"enabled": False})
+    distill(settings, tmp_path / "whole", quiet=True)
+    shard = next((default_cache_dir() / "signals").rglob("*logits*.npy"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+
+    distill(settings, tmp_path / "again", quiet=True)
+
+    assert "made whole again" in " ".join(capsys.readouterr().err.split())
+    assert shard.read_bytes() == whole
+    assert _checksums(tmp_path / "again" / "bundle") == _checksums(tmp_path / "whole" / "bundle")
+
+
 def test_two_runs_may_not_share_a_folder(digits: Digits, tmp_path: Path) -> None:
     from moist.storage import only_one
 
