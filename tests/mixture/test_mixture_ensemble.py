@@ -6,6 +6,8 @@ import torch
 from tiny_mixtures import CASES
 from torch import nn
 
+from moist.errors import UserError
+from moist.export import mixture_fragments
 from moist.mixture import (
     CoverageGate,
     InferenceSettings,
@@ -20,7 +22,6 @@ from moist.mixture import (
     start_from_generalist,
 )
 from moist.students import StudentSettings, create_student
-from moist.types import UserError
 
 CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")
 SETS = torch.tensor([[0, 1], [1, 2], [4, 5]])
@@ -130,4 +131,6 @@ def test_a_bundle_says_the_same(case, tmp_path):
     np.testing.assert_array_equal(loaded.predict_proba(raw), ensemble.predict_proba(raw))
     known = inspect_bundle(tmp_path / "bundle", verify=True)
     assert known["costs"]["router"]["params"] == sum(p.numel() for p in ensemble.gate.parameters())
+    with pytest.raises(UserError, match="agrees with them"):
+        mixture_fragments(loaded)
     assert "generalist answers" in (tmp_path / "bundle" / "README.md").read_text()

@@ -5,8 +5,8 @@ import pytest
 from sklearn.cluster import MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 
+from moist.errors import UserError
 from moist.partition import OnlineKMeans, OverlappingClassSets, StreamedCovariance
-from moist.types import UserError
 
 
 def batches(seed, num=30, size=16, dim=5):

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from moist.data import InputShape
+from moist.errors import UserError
 from moist.mixture.build import MixtureSettings
 from moist.mixture.ensemble import CoverageGate, SpecialistEnsemble
 from moist.students import StudentSettings, build_stages, create_student
-from moist.types import UserError
 
 __all__ = ["build_ensemble", "classes_each", "new_class_specialist", "start_from_generalist"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
-from moist.types import UserError
+from moist.errors import UserError
 
 __all__ = ["OnlineKMeans", "OverlappingClassSets", "StreamedCovariance"]
 
