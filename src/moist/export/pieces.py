@@ -13,7 +13,7 @@ from moist.errors import UserError
 from moist.export.capture import capture
 from moist.export.routed_graph import MixtureFragments
 from moist.export.transform_graph import transform_fragment
-from moist.mixture import MixtureOfSpecialists
+from moist.mixture import MixtureOfSpecialists, SpecialistEnsemble
 
 __all__ = ["example_inputs", "graph_inputs", "mixture_fragments"]
 
@@ -32,6 +32,11 @@ def mixture_fragments(mixture: MixtureOfSpecialists, load: Sequence[float] | Non
     """
     if mixture.transform is None:
         raise UserError("an export needs the mixture's transform, this one has none; load it with moist.load_bundle")
+    if isinstance(mixture, SpecialistEnsemble):
+        raise UserError(
+            "an export needs a router that chooses specialists, this mixture has a generalist that agrees with them; "
+            "use the bundle itself, or a mixture of another mixture.method"
+        )
     inputs = example_inputs(mixture.transform)
     with torch.inference_mode():
         # A copy, since what inference mode makes cannot be traced.

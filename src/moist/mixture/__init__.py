@@ -1,5 +1,6 @@
 """Mixtures of specialists: a router, whole specialists behind it, and the folder they live in."""
 
+from moist.mixture.agreement import agree
 from moist.mixture.build import (
     InferenceSettings,
     MixtureSettings,
@@ -12,12 +13,15 @@ from moist.mixture.build import (
     start_gate_from_centres,
     start_gate_from_head,
 )
+from moist.mixture.build_ensemble import build_ensemble, classes_each, new_class_specialist, start_from_generalist
 from moist.mixture.bundle import inspect_bundle, load_bundle, save_bundle
+from moist.mixture.ensemble import CoverageGate, SpecialistEnsemble
 from moist.mixture.lazy import LazySpecialists
 from moist.mixture.model import DeferSettings, MixtureOfSpecialists, Prediction, Specialists
 from moist.mixture.own_classes import SpreadClasses, build_tail, check_groups, own_classes
 
 __all__ = [
+    "CoverageGate",
     "DeferSettings",
     "InferenceSettings",
     "LazySpecialists",
@@ -25,19 +29,25 @@ __all__ = [
     "MixtureSettings",
     "Prediction",
     "RouterSettings",
+    "SpecialistEnsemble",
     "Specialists",
     "SpreadClasses",
     "TrainableMixture",
+    "agree",
+    "build_ensemble",
     "build_gate",
     "build_mixture",
     "build_tail",
     "check_groups",
+    "classes_each",
     "inspect_bundle",
     "load_bundle",
     "mixture_cost",
+    "new_class_specialist",
     "own_classes",
     "pool_features",
     "save_bundle",
+    "start_from_generalist",
     "start_gate_from_centres",
     "start_gate_from_head",
 ]

@@ -73,10 +73,11 @@ class MixtureSettings(Settings):
 
     ``joint`` trains router and specialists together on the mixture likelihood. The other methods cut the data into
     domains first and train each specialist apart on its own: ``class-domains`` by the teacher's confusions,
-    ``embedding-domains`` by k-means on its embeddings, ``random`` by chance, as a control.
+    ``embedding-domains`` by k-means on its embeddings, ``random`` by chance, as a control. ``hinton-specialists`` has a
+    generalist that answers, and specialists of overlapping sets of confusable classes that it calls to help.
     """
 
-    method: Literal["joint", "class-domains", "embedding-domains", "random"] = Field(
+    method: Literal["joint", "class-domains", "embedding-domains", "random", "hinton-specialists"] = Field(
         "joint", description="train everything together, or cut the data into domains first, and by what"
     )
     num_domains: int = Field(8, ge=2, description="how many specialists; an input still runs `inference.top_k` of them")
@@ -97,6 +98,10 @@ class MixtureSettings(Settings):
         ge=2,  # one alone would weigh 1 whatever the gate says, and teach it nothing
         description="joint: specialists that run on each example while training, drawn by the gate; None: all",
     )
+    classes_each: int | None = Field(
+        None, ge=2, description="hinton-specialists: classes in each one's set; none: twice an equal share"
+    )
+    top_n: int = Field(1, ge=1, description="hinton-specialists: how many of the generalist's best classes call them")
     outside: float = Field(0.0, ge=0, le=1, description="share of a specialist's data drawn from outside its domain")
     classes_per_specialist: int | None = Field(
         None,
@@ -121,6 +126,16 @@ class MixtureSettings(Settings):
             raise ValueError(
                 f"mixture.restart needs a shared start to go on from, got restart={self.restart} and shared_start=0; "
                 "raise shared_start or leave restart out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> MixtureSettings:
+        if self.method == "hinton-specialists" and (self.trunk_stages or self.classes_per_specialist is not None):
+            raise ValueError(
+                "mixture.method=hinton-specialists has whole specialists, the size of whose sets is classes_each, got "
+                f"trunk_stages={self.trunk_stages} and classes_per_specialist={self.classes_per_specialist}; leave "
+                "these out"
             )
         return self
 

@@ -17,6 +17,7 @@ import moist
 from moist.data import InputShape, schema_from_dict, transform_from_dict
 from moist.evaluation import count_cost
 from moist.mixture.build import MixtureSettings, build_gate
+from moist.mixture.build_ensemble import build_ensemble
 from moist.mixture.bundle_files import (
     SCHEMA,
     FileRecord,
@@ -30,6 +31,7 @@ from moist.mixture.bundle_files import (
     write_manifest,
 )
 from moist.mixture.card import CARD, model_card
+from moist.mixture.ensemble import CoverageGate, SpecialistEnsemble
 from moist.mixture.lazy import LazySpecialists, give_weights
 from moist.mixture.model import MixtureOfSpecialists
 from moist.mixture.own_classes import build_tail, own_classes
@@ -136,18 +138,17 @@ def load_bundle(
         generalist = _generalist(folder, manifest.weights, manifest.student, shape, num_classes)
         files = _SpecialistFiles(folder, manifest, verify)
         lazy = LazySpecialists(tail, files, len(manifest.domains), max_resident)
-    return MixtureOfSpecialists(
-        trunk,
-        gate,
-        lazy,
-        reads=manifest.mixture.router.reads,
-        inference=manifest.inference,
-        threshold=manifest.threshold,
-        generalist=generalist,
-        classes=manifest.classes,
-        transform=transform,
-        schema=schema,
-    ).eval()
+    known: dict[str, Any] = {
+        "inference": manifest.inference,
+        "threshold": manifest.threshold,
+        "generalist": generalist,
+        "classes": manifest.classes,
+        "transform": transform,
+        "schema": schema,
+    }
+    if isinstance(gate, CoverageGate):
+        return SpecialistEnsemble(gate, lazy, top_n=manifest.mixture.top_n, **known).eval()
+    return MixtureOfSpecialists(trunk, gate, lazy, reads=manifest.mixture.router.reads, **known).eval()
 
 
 def inspect_bundle(path: str | Path, verify: bool = False) -> dict[str, Any]:
@@ -232,6 +233,10 @@ def _build(
     student: StudentSettings, settings: MixtureSettings, shape: InputShape, num_classes: int
 ) -> tuple[nn.Module, nn.Module, nn.Module]:
     """Return trunk, gate and one specialist, untrained; torch's global generator is left as it was."""
+    if settings.method == "hinton-specialists":
+        with torch.random.fork_rng(devices=[]):
+            ensemble = build_ensemble(settings, student, shape, num_classes)
+        return ensemble.trunk, ensemble.gate, ensemble.specialists[0]
     cut = settings.trunk_stages
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         stages = build_stages(student, shape, num_classes)

@@ -42,9 +42,13 @@ def _what(manifest: Mapping[str, Any]) -> str:
     data = config.get("data", {})
     source = data.get("name") or data.get("path") or data.get("hub") or "not recorded"
     teacher = manifest["measured"].get("teacher", {}).get("name") or config.get("teacher", {}).get("kind")
+    gate = f"A router ({router['kind']}, reads {router['reads']})"
+    how = f"{gate} sends each input to one of several small students{trunk}."
+    if mixture["method"] == "hinton-specialists":
+        how = "A generalist answers; the specialists of confusable classes that know its best guess are heard with it."
     return f"""# A mixture of {manifest["num_domains"]} specialists
 
-A router ({router["kind"]}, reads {router["reads"]}) sends each input to one of several small students{trunk}.
+{how}
 All were distilled from one large teacher with MoIST {manifest["moist"]}.
 
 | | |
@@ -74,6 +78,8 @@ def _input(schema: Mapping[str, Any]) -> str:
 
 def _inference(manifest: Mapping[str, Any]) -> str:
     inference = manifest["inference"]
+    if manifest["mixture"]["method"] == "hinton-specialists":
+        return f"the generalist and the specialists that know its best {manifest['mixture']['top_n']} of the classes"
     chosen = "all specialists" if inference["top_k"] == "all" else f"the best {inference['top_k']} of the specialists"
     if inference["defer"] is None:
         return chosen

@@ -1,4 +1,4 @@
-"""Partitions: arrays in, disjoint domains out."""
+"""Partitions: arrays in, disjoint domains out, or overlapping sets of classes."""
 
 from moist.partition.class_groups import grow_groups, limit_domains, symmetric_confusions
 from moist.partition.domains import (
@@ -9,11 +9,15 @@ from moist.partition.domains import (
     domain_rows,
     responsibilities,
 )
+from moist.partition.online import OnlineKMeans, OverlappingClassSets, StreamedCovariance
 
 __all__ = [
     "ConfusionPartitioner",
     "EmbeddingPartitioner",
+    "OnlineKMeans",
+    "OverlappingClassSets",
     "RandomPartitioner",
+    "StreamedCovariance",
     "confusion_matrix",
     "domain_rows",
     "grow_groups",

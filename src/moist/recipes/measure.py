@@ -19,7 +19,14 @@ from moist.evaluation import (
     measure_latency,
     routing_report,
 )
-from moist.mixture import InferenceSettings, MixtureOfSpecialists, MixtureSettings, mixture_cost
+from moist.mixture import (
+    InferenceSettings,
+    MixtureOfSpecialists,
+    MixtureSettings,
+    SpecialistEnsemble,
+    build_ensemble,
+    mixture_cost,
+)
 from moist.recipes.plan import Plan, Single
 from moist.recipes.train import load_generalist, new_mixture
 from moist.recipes.workspace import Workspace
@@ -101,8 +108,13 @@ def combine(scores_NK: Tensor, logits_NKC: Tensor, top_k: int | str = 1) -> tupl
 
 def load_mixture(space: Workspace, settings: MixtureSettings, folder: Path) -> MixtureOfSpecialists:
     """Load the mixture that a job trained, ready to be deployed."""
+    mixture: MixtureOfSpecialists
     with torch.random.fork_rng(devices=[]):
-        mixture = new_mixture(space, settings).deploy()
+        if settings.method == "hinton-specialists":
+            shape = space.transform.input_shape
+            mixture = build_ensemble(settings, space.settings.student, shape, space.num_classes)
+        else:
+            mixture = new_mixture(space, settings).deploy()
     mixture.load_state_dict(load_file(folder / "model.safetensors"))
     mixture.inference = space.settings.inference
     mixture.classes, mixture.transform = space.splits.train.classes, space.transform
@@ -153,6 +165,17 @@ class _Measurement:
         outputs = self._outputs(self.plan.mixtures[name][0], split)
         return outputs["scores"], outputs["logits"]
 
+    def _answers(self, name: str, split: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a mixture's probabilities (N, C), the specialist heard first (N,), and how often each was (K,)."""
+        outputs = self._outputs(self.plan.mixtures[name][0], split)
+        if "heard" in outputs:
+            first = torch.where(outputs["heard"] > 0, outputs["scores"], -torch.inf).argmax(dim=1)
+            return outputs["probabilities"], first, outputs["heard"].mean(dim=0)
+        top_k = self.space.settings.inference.top_k
+        probabilities, chosen = combine(outputs["scores"], outputs["logits"], top_k)
+        load = torch.bincount(chosen.flatten(), minlength=outputs["scores"].shape[1]) / len(chosen)
+        return probabilities, chosen[:, 0], load
+
     def _teacher(self) -> System:
         known = self.space.teacher
         probabilities = torch.from_numpy(self.space.teacher_logits("test")).softmax(dim=1).numpy()
@@ -181,7 +204,8 @@ class _Measurement:
             if name == "mixture":
                 deployed, routing = mixture, report
                 systems["mixture_oracle_router"] = self._oracle(systems[name], classes)
-                systems["mixture_all_specialists"] = self._every_specialist(name, mixture)
+                if not isinstance(mixture, SpecialistEnsemble):
+                    systems["mixture_all_specialists"] = self._every_specialist(name, mixture)
         assert deployed is not None
         defer = self.space.settings.inference.defer
         if defer is not None and defer.to == "generalist":
@@ -197,21 +221,19 @@ class _Measurement:
     def _mixture(
         self, name: str, mixture: MixtureOfSpecialists, classes: np.ndarray | None
     ) -> tuple[System, dict[str, Any]]:
-        scores, logits = self._scores(name, "test")
-        probabilities, chosen = combine(scores, logits, self.space.settings.inference.top_k)
+        probabilities, chosen, load = self._answers(name, "test")
         true_domain = None if classes is None or self.target is None else classes[self.target]
         report = routing_report(
-            chosen[:, 0].numpy(),
+            chosen.numpy(),
             mixture.num_domains,
             target=self.target,
             num_classes=self.space.num_classes,
             true_domain=true_domain,
         )
-        load = torch.bincount(chosen.flatten(), minlength=mixture.num_domains) / len(chosen)
         active, total = mixture_cost(mixture, self.example, load.tolist())
         extra: dict[str, Any] = {
             "num_domains": mixture.num_domains,
-            "load": report["load"],
+            "load": load.tolist() if isinstance(mixture, SpecialistEnsemble) else report["load"],
             "dead": report["dead"],
             "train_macs": sum(macs for job, macs in self.plan.train_macs.items() if job.split("/")[0] == name),
         }
@@ -290,9 +312,9 @@ class _Measurement:
         defer = inference.defer or InferenceSettings.model_validate({"defer": {}}).defer
         assert defer is not None
         target_split = "test" if self.space.part("validation") is None else "validation"
-        calibration, _ = combine(*self._scores("mixture", target_split), inference.top_k)
+        calibration = self._answers("mixture", target_split)[0]
         mixture.threshold = choose_threshold_for_cost(calibration.amax(dim=1).numpy(), 0.0, 1.0, defer.fraction)
-        probabilities, _ = combine(*self._scores("mixture", "test"), inference.top_k)
+        probabilities = self._answers("mixture", "test")[0]
         doubtful = (probabilities.amax(dim=1) < mixture.threshold).numpy()
         base, second = systems["mixture"], systems.get(defer.to)
         if second is None or second.probabilities is None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from moist.evaluation import count_cost
-from moist.mixture import MixtureSettings, mixture_cost
+from moist.mixture import MixtureSettings, build_ensemble, classes_each, mixture_cost
 from moist.recipes.train import new_mixture
 from moist.recipes.workspace import Workspace
 from moist.students import StudentSettings, create_student, width_for
@@ -21,7 +21,7 @@ from moist.types import Cost, UserError
 
 __all__ = ["Plan", "Single", "make_plan"]
 
-TRAIN = "moist.recipes.train"
+TRAIN, ENSEMBLE = "moist.recipes.train", "moist.recipes.train_ensemble"
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,26 @@ class _Planner:
 
     def _mixture_size(self, settings: MixtureSettings) -> tuple[Cost, Cost, float]:
         """Return active cost, total cost, and what one training example costs a joint mixture."""
+        if settings.method == "hinton-specialists":
+            return *self._ensemble_size(settings), 0.0
         with torch.random.fork_rng(devices=[]):
             mixture = new_mixture(self.space, settings).deploy()
         active, total = mixture_cost(mixture, self.example, [1 / settings.num_domains] * settings.num_domains)
         return active, total, _training_macs(settings, active, total, self._cost(self.settings.student))
+
+    def _ensemble_size(self, settings: MixtureSettings) -> tuple[Cost, Cost]:
+        """Return active and total cost where every class is as frequent and no specialist knows more of them."""
+        classes = self.space.num_classes
+        with torch.random.fork_rng(devices=[]):
+            ensemble = build_ensemble(settings, self.settings.student, self.shape, classes)
+        share = classes_each(settings, classes) / classes
+        return mixture_cost(ensemble, self.example, [share] * settings.num_domains)
+
+    def _share(self, settings: MixtureSettings) -> float:
+        """Return the share of the training part that one domain's specialist trains on."""
+        if settings.method == "hinton-specialists":
+            return min(1.0, 2 * classes_each(settings, self.space.num_classes) / self.space.num_classes)
+        return 1 / settings.num_domains / max(1 - settings.outside, 1 / settings.num_domains)
 
     def _cost(self, student: StudentSettings) -> Cost:
         with torch.random.fork_rng(devices=[]):
@@ -134,6 +150,9 @@ class _Planner:
         epochs, most = self.settings.training.epochs, self.settings.controls.max_epochs
         if self.settings.mixture.method == "joint":
             budget = epochs * joint_macs
+        elif self.settings.mixture.method == "hinton-specialists":
+            main = self.settings.mixture
+            budget = epochs * generalist.macs * (1 + main.num_domains * self._share(main))
         else:  # the generalist, then every specialist on its own part of the data
             budget = epochs * generalist.macs * (1 + 1 / max(1 - self.settings.mixture.outside, 1e-9))
         return max(epochs, min(most, ceil(budget / active.macs)))
@@ -180,7 +199,8 @@ class _Planner:
         self, name: str, function: str, epochs: int, macs: float, after: tuple[str, ...] = (), **more: Any
     ) -> None:
         payload = {**self.base, "epochs": epochs, **more}
-        self.jobs.append(Job(name, f"{TRAIN}:{function}", payload, self.folder(name), after))
+        module = ENSEMBLE if function in ("train_class_specialist", "assemble_ensemble") else TRAIN
+        self.jobs.append(Job(name, f"{module}:{function}", payload, self.folder(name), after))
         self.train_macs[name] = macs * epochs
 
     def folder(self, job: str) -> Path:
@@ -210,13 +230,15 @@ class _Planner:
         main = self.settings.training.epochs
         epochs = ceil(main / 2) if self.settings.mixture.method == "joint" else main
         names = [f"{name}/specialist-{k}" for k in range(settings.num_domains)]
-        share = 1 / settings.num_domains / max(1 - settings.outside, 1 / settings.num_domains)
+        ensemble = settings.method == "hinton-specialists"
+        function = "train_class_specialist" if ensemble else "train_specialist"
         for k, specialist in enumerate(names):
-            macs = generalist.macs * share
-            self._add(specialist, "train_specialist", epochs, macs, ("generalist",), domain=k, **common)
+            macs = generalist.macs * self._share(settings)
+            self._add(specialist, function, epochs, macs, ("generalist",), domain=k, **common)
         folders = [str(self.folder(specialist)) for specialist in names]
         after = ("generalist", *names)
-        self._add(f"{name}/gate", "train_gate", epochs, 0.0, after, specialists=folders, **common)
+        function = "assemble_ensemble" if ensemble else "train_gate"
+        self._add(f"{name}/gate", function, epochs, 0.0, after, specialists=folders, **common)
 
 
 def _name(student: StudentSettings) -> str:

@@ -33,7 +33,16 @@ from moist.students import Student, StudentSettings, create_student
 from moist.tasks import DistillTask, JointSettings, JointTask, RouterTask
 from moist.training import fit
 
-__all__ = ["train_gate", "train_joint", "train_specialist", "train_student"]
+__all__ = [
+    "keep_model",
+    "keep_outputs",
+    "load_generalist",
+    "run_schedule",
+    "train_gate",
+    "train_joint",
+    "train_specialist",
+    "train_student",
+]
 
 Payload = dict[str, Any]
 
@@ -50,8 +59,8 @@ def train_student(payload: Payload, folder: Path, advance: Advance) -> dict[str,
     )
     _compile(space, student)
     task = DistillTask(student, space.signals(), space.settings.loss)
-    history = _fit(space, task, payload, folder, advance)
-    return _finish(space, student, history, folder, _student_outputs)
+    history = run_schedule(space, task, payload, folder, advance)
+    return keep_outputs(space, student, history, folder, _student_outputs)
 
 
 def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
@@ -72,7 +81,7 @@ def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, A
         _compile(space, student)
         task = DistillTask(student, space.signals(), space.settings.loss)
         shared = _Part(stop=shared_epochs, checkpoint="shared.pt", restart=None if settings.restart is None else 1.0)
-        history = _fit(space, task, payload, folder, advance, part=shared)
+        history = run_schedule(space, task, payload, folder, advance, part=shared)
         mixture = new_mixture(space, settings, student, groups)
         if groups is None:
             centres = _clusters(space, mixture.trunk, settings.num_domains, payload["seed"])
@@ -82,9 +91,9 @@ def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, A
     _compile(space, mixture.trunk, *([] if settings.active else [mixture.specialists]))
     joint = JointTask(mixture, space.signals(), space.settings.loss, weights, settings.active)
     rest = _Part(start=shared_epochs, restart=settings.restart)
-    history = history + _fit(space, joint, payload, folder, advance, part=rest)
+    history = history + run_schedule(space, joint, payload, folder, advance, part=rest)
     (folder / "shared.pt").unlink(missing_ok=True)
-    return _finish(space, mixture.deploy(), history, folder, _mixture_outputs)
+    return keep_outputs(space, mixture.deploy(), history, folder, _mixture_outputs)
 
 
 @torch.no_grad()
@@ -143,8 +152,8 @@ def train_specialist(payload: Payload, folder: Path, advance: Advance) -> dict[s
     tail = _new_tail(space, settings, payload, payload["domain"], generalist)
     student = Student([*generalist.stages[: settings.trunk_stages], tail])
     task = _FrozenTrunkTask(student, settings.trunk_stages, DistillTask(student, space.signals(), space.settings.loss))
-    history = _fit(space, task, payload, folder, advance, rows)
-    _save(folder, tail, history)
+    history = run_schedule(space, task, payload, folder, advance, rows)
+    keep_model(folder, tail, history)
     return {"history": history, "examples": len(rows)}
 
 
@@ -195,14 +204,14 @@ def train_gate(payload: Payload, folder: Path, advance: Advance) -> dict[str, An
     gate = build_gate(settings.router, space.transform.input_shape, settings.num_domains, features)
     partition = make_partition(space, settings, payload["partition_seed"])
     reader = gate if settings.router.reads == "inputs" else _TrunkThenGate(trunk, gate)
-    history = _fit(space, RouterTask(reader, partition, space.signals()), payload, folder, advance)
+    history = run_schedule(space, RouterTask(reader, partition, space.signals()), payload, folder, advance)
     tails = []
     for domain, specialist in enumerate(payload["specialists"]):
         tail = _new_tail(space, settings, payload, domain, generalist)
         tail.load_state_dict(load_file(Path(specialist) / "model.safetensors"))
         tails.append(tail)
     mixture = MixtureOfSpecialists(trunk, gate, nn.ModuleList(tails), reads=settings.router.reads).eval()
-    result = _finish(space, mixture, history, folder, _mixture_outputs)
+    result = keep_outputs(space, mixture, history, folder, _mixture_outputs)
     classes = partition.class_to_domain
     return {**result, "class_to_domain": None if classes is None else classes.tolist()}
 
@@ -242,7 +251,7 @@ class _Part:
 WHOLE = _Part()
 
 
-def _fit(
+def run_schedule(
     space: Workspace,
     task: nn.Module,
     payload: Payload,
@@ -283,7 +292,7 @@ def _mixture_outputs(mixture: MixtureOfSpecialists, inputs: Tensor) -> dict[str,
     return {"scores": scores, "logits": logits}
 
 
-def _finish(
+def keep_outputs(
     space: Workspace, model: nn.Module, history: list[dict[str, float]], folder: Path, outputs: Outputs
 ) -> dict[str, Any]:
     """Keep the weights, the curves, and what the model says of the validation and test parts."""
@@ -292,7 +301,7 @@ def _finish(
         part = space.part(split)
         if part is not None and len(part):
             _save_outputs(folder / f"{split}.safetensors", _run(space, model, split, outputs))
-    _save(folder, model, history)
+    keep_model(folder, model, history)
     return {"history": history}
 
 
@@ -306,7 +315,7 @@ def _save_outputs(path: Path, tensors: dict[str, Tensor]) -> None:
     write_atomic(path, lambda partial: save_file(tensors, partial))
 
 
-def _save(folder: Path, model: nn.Module, history: list[dict[str, float]]) -> None:
+def keep_model(folder: Path, model: nn.Module, history: list[dict[str, float]]) -> None:
     state = {name: value.contiguous().clone() for name, value in model.state_dict().items()}
     write_atomic(folder / "model.safetensors", lambda partial: save_file(state, partial))
     write_json(folder / "history.json", history)

@@ -4,6 +4,7 @@ from moist.tasks.distill import DistillTask, LossSettings
 from moist.tasks.joint import JointSettings, JointTask
 from moist.tasks.moe import MoETask, MutualSettings, MutualTask, RoutedNetwork
 from moist.tasks.router import RouterTask
+from moist.tasks.subset import SubsetTask, collapse_logits
 
 __all__ = [
     "DistillTask",
@@ -15,4 +16,6 @@ __all__ = [
     "MutualTask",
     "RoutedNetwork",
     "RouterTask",
+    "SubsetTask",
+    "collapse_logits",
 ]
