@@ -39,6 +39,13 @@ def test_the_density_by_hand():
     assert density.item() == pytest.approx(norm.logpdf(1), abs=1e-6)
 
 
+def test_components_start_at_quantiles_of_the_targets():
+    network = DensityNetwork(1, (), 2, least_scale=0.0, dropout=0.0)
+    network.start_at(torch.tensor([0.0, 1.0, 2.0, 3.0, 40.0]))
+    # Half the targets for each: the means are the middles of the halves, the quarter and three quarters.
+    assert network.head.bias.chunk(3)[1].tolist() == [1.0, 3.0]
+
+
 def test_one_component_is_the_normal_distribution_of_the_targets(plain):
     assert plain.predict([[0, 0]])[0] == pytest.approx(VALUES.mean(), abs=3)
     low, high = plain.predict_quantiles([[0, 0]], [0.1587, 0.8413])[0]

@@ -41,12 +41,23 @@ class DensityNetwork(nn.Module):
         self.head = nn.Linear(num_features, 3 * num_components)
         self.least_scale = least_scale
         with torch.no_grad():
-            # Components start side by side over the target's range, equally likely, with the scale of a share of it.
+            # Components start side by side, equally likely; `start_at` puts them where the targets are.
             self.head.weight.mul_(0.1)
             log_weights, means, scales = self.head.bias.chunk(3)
             log_weights.zero_()
             means.copy_(torch.linspace(-1, 1, num_components) if num_components > 1 else torch.zeros(1))
             scales.fill_(math.log(math.expm1(1 / num_components)))
+
+    @torch.no_grad()
+    def start_at(self, target: Tensor) -> None:
+        """Put the components' first means at evenly spaced quantiles of the targets, so that none starts far from all.
+
+        Args:
+            target: (N,) standardised.
+        """
+        _, means, _ = self.head.bias.chunk(3)
+        levels = (torch.arange(len(means), dtype=torch.float64) + 0.5) / len(means)
+        means.copy_(torch.from_numpy(np.quantile(target.double().numpy(), levels.numpy())))
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return log weights, means and scales, each (N, M)."""

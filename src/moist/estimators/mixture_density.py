@@ -149,6 +149,8 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
             self.network_ = DensityNetwork(
                 X.shape[1], hidden, int(self.num_components), float(self.min_scale), float(self.dropout)
             )
+            if self.num_components > 1:  # one alone starts at the mean, which is 0
+                self.network_.start_at(standard)
             batches = RowBatches(self._inputs(X), int(self.batch_size), seed)
             fit(DensityTask(self.network_, standard), batches, self._training(len(batches)), seed=seed)
         return self
