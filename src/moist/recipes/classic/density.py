@@ -25,18 +25,19 @@ Payload = dict[str, Any]
 NOISE = 0.1
 BAR = 0.05  # nats
 GRID = 4001
-NETWORKS = {"gaussian_network": 1, "mixture_density": 5}
-# Steps of training, chosen on a validation part for every fold and network: on 350 rows, all that holds one back.
-STEPS = (50, 100, 200, 400)
+# On diabetes' 350 training rows p free parameters cost about p/700 nats: two components say skewed, and no more.
+NETWORKS = {"gaussian_network": 1, "mixture_density": 2}
+# Hidden layers and steps of training, chosen on a validation part for every fold and network.
+CANDIDATES: tuple[tuple[tuple[int, ...], int], ...] = (((), 100), ((), 300), ((16,), 100), ((16,), 300))
 
 
 class DensitySettings(Settings):
     """What of the study to run."""
 
-    train: int = 10_000
+    train: int = 50_000
     test: int = 10_000
     num_components: int = 24
-    num_steps: int = 6000
+    num_steps: int = 10_000
     folds: int = 5
     jobs: JobsSettings = JobsSettings()
 
@@ -73,21 +74,21 @@ def bishop_log_density(x: np.ndarray) -> np.ndarray:
 
 
 def measure_bishop(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
-    """Fit both networks to draws of one seed; test draws are of another."""
+    """Fit a network to draws of one seed; test draws are of another."""
     del folder, advance
     rows, values = draw_bishop(payload["train"], payload["seed"])
     test_rows, test_values = draw_bishop(payload["test"], 10_000 + payload["seed"])
-    found = {"generating_density": float(bishop_log_density(test_rows[:, 0]).mean())}
-    for name, components in (("gaussian_network", 1), ("mixture_density", payload["num_components"])):
-        model = MixtureDensityRegressor(
-            components,
-            hidden_layer_sizes=(64,),
-            num_steps=payload["num_steps"],
-            batch_size=512,
-            random_state=payload["seed"],
-        )
-        found[name] = model.fit(rows, values).score(test_rows, test_values)
-    return found
+    model = MixtureDensityRegressor(
+        payload["num_components"],
+        hidden_layer_sizes=(64, 64),
+        num_steps=payload["num_steps"],
+        batch_size=512,
+        random_state=payload["seed"],
+    )
+    return {
+        "generating_density": float(bishop_log_density(test_rows[:, 0]).mean()),
+        "mixture_density": model.fit(rows, values).score(test_rows, test_values),
+    }
 
 
 def measure_diabetes(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
@@ -107,19 +108,19 @@ def measure_diabetes(payload: Payload, folder: Path, advance: Advance) -> dict[s
 
 
 def _chosen(components: int, seed: int, rows: np.ndarray, values: np.ndarray) -> MixtureDensityRegressor:
-    """Return the network with the number of steps that does best on a fifth of the training rows."""
+    """Return the network whose layers and number of steps do best on a fifth of the training rows."""
     train, validation = train_test_split(np.arange(len(rows)), test_size=0.2, random_state=seed)
 
-    def score(steps: int) -> float:
-        model = _network(components, seed, steps).fit(rows[train], values[train])
+    def score(candidate: tuple[tuple[int, ...], int]) -> float:
+        model = _network(components, seed, *candidate).fit(rows[train], values[train])
         return model.score(rows[validation], values[validation])
 
-    return _network(components, seed, max(STEPS, key=score))
+    return _network(components, seed, *max(CANDIDATES, key=score))
 
 
-def _network(components: int, seed: int, steps: int) -> MixtureDensityRegressor:
+def _network(components: int, seed: int, hidden: tuple[int, ...], steps: int) -> MixtureDensityRegressor:
     return MixtureDensityRegressor(
-        components, hidden_layer_sizes=(16,), num_steps=steps, weight_decay=0.1, dropout=0.1, random_state=seed
+        components, hidden_layer_sizes=hidden, num_steps=steps, weight_decay=0.1, dropout=0.1, random_state=seed
     )
 
 
@@ -157,8 +158,10 @@ def run(request: StudyRequest) -> dict[str, Any]:
         notes=[
             "log_likelihood: nats per test row, in the target's own units; bishop: draws of the inverse sinusoid, each "
             "seed its own; diabetes: scikit-learn's 442 patients, cross-validated for each seed.",
-            "Diabetes: the networks' steps of training were chosen on a fifth of each training part; gaussian_linear "
-            "is BayesianRidge with its own predictive deviation.",
+            f"Bishop drew 1,000 points to learn from; here it is {settings.train:,}, for on 1,000 the loss is mostly "
+            "that of a finite sample. The generating density's conditional is made of boxes, with sharp edges.",
+            "Diabetes: the networks' hidden layer and steps of training were chosen on a fifth of each training part; "
+            "gaussian_linear is BayesianRidge with its own predictive deviation.",
         ],
     )
 
@@ -172,7 +175,6 @@ def compare(systems: dict[str, Any]) -> dict[str, Any]:
 
     return {
         "bishop_under_generating_density": gap("bishop", "generating_density", "mixture_density"),
-        "bishop_over_gaussian_network": gap("bishop", "mixture_density", "gaussian_network"),
         "diabetes_over_gaussian_linear": gap("diabetes", "mixture_density", "gaussian_linear"),
         "diabetes_over_gaussian_network": gap("diabetes", "mixture_density", "gaussian_network"),
     }
