@@ -142,6 +142,6 @@ def _verdict(mixtures: Sequence[Mapping[str, Any]], derived: Mapping[str, Any]) 
     )
     return (
         f"From {first['num_domains']} to {last['num_domains']} specialists accuracy goes from "
-        f"{first['accuracy']['mean']:.1%} to {last['accuracy']['mean']:.1%} and {grows}; "
+        f"{first['accuracy']['mean']:.1%} to {last['accuracy']['mean']:.1%} and {grows} as domains are added; "
         f"{derived['dead_in_growth']} specialists serve less than a quarter of an equal share."
     )
