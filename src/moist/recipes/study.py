@@ -60,6 +60,9 @@ class StudyRequest:
 
 
 STUDIES: dict[str, Study] = {
+    "classic-density": Study(
+        "moist.recipes.classic.density:run", "mixture density networks on the inverse sinusoid and on diabetes"
+    ),
     "frontier-letter": Study("moist.recipes.frontier:run_frontier", "letter with 2 to 32 specialists, beside singles"),
 }
 
