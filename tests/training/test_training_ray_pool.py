@@ -26,7 +26,9 @@ def test_without_ray_an_error_names_the_extra(tmp_path, monkeypatch):
 def ray():
     """Ray itself; the pool starts the cluster, which ends with this file."""
     module = pytest.importorskip("ray", reason='needs Ray: pip install "moist[ray]"')
-    yield module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", "local")  # a new one, whatever runs on this machine
+        yield module
     module.shutdown()
 
 
