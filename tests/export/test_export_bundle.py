@@ -1,4 +1,5 @@
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -109,8 +110,9 @@ def test_an_own_student_that_onnx_cannot_say_is_a_clear_error(tmp_path, monkeypa
     def nothing(*_):
         raise RuntimeError("Unsupported operator aten::none_such")
 
-    monkeypatch.setattr("moist.export.capture._trace", nothing)
-    monkeypatch.setattr("moist.export.capture._program", nothing)
+    module = sys.modules["moist.export.capture"]  # the room has a function of the same name
+    monkeypatch.setattr(module, "_trace", nothing)
+    monkeypatch.setattr(module, "_program", nothing)
     with pytest.raises(UserError, match=r"the router has none \(Unsupported operator aten::none_such\).*load_bundle"):
         export_bundle(bundle)
     assert not (bundle / "onnx").exists()

@@ -17,8 +17,9 @@ from moist.recipes.plan import Plan, make_plan
 from moist.recipes.reproduce import RECIPES, reproduce
 from moist.recipes.results import spread
 from moist.recipes.settings import DistillSettings
-from moist.recipes.study import StudyRequest
+from moist.recipes.study import StudyRequest, study_document
 from moist.recipes.workspace import Workspace, prepare
+from moist.storage import read_json
 from moist.training import run_jobs
 
 __all__ = ["GROWTH", "run_frontier"]
@@ -36,26 +37,16 @@ class _Point:
 
 
 def run_frontier(request: StudyRequest) -> dict[str, Any]:
-    """Run the recipe that the study is named after, then its mixture with 2 to 32 domains.
+    """Train the mixture of the recipe that the study is named after with 2 to 32 domains.
 
-    Specialists keep their size and every mixture its epochs, so that only the number of domains changes. The recipe's
-    own runs are shared with it: what is trained already is not trained again.
+    Specialists keep their size and every mixture its epochs, so that only the number of domains changes. Teacher,
+    single students and controls are those of the recipe's own result file; where there is none, the recipe is run.
 
     Args:
         request: named ``frontier-RECIPE``.
     """
     recipe = request.name.removesuffix("-small").removeprefix("frontier-")
-    document = dict(
-        reproduce(
-            recipe,
-            budget=request.budget,
-            seeds=request.seeds,
-            results_dir=request.out,
-            runs_dir=request.out.parent,
-            overrides=request.overrides,
-            quiet=request.quiet,
-        )
-    )
+    document = dict(_recipe_document(recipe, request))
     trial = RECIPES[recipe].small if request.budget == "small" else ()
     points = [_plan(recipe, number, [*trial, *request.overrides], request) for number in GROWTH]
     jobs = [
@@ -65,11 +56,39 @@ def run_frontier(request: StudyRequest) -> dict[str, Any]:
         for job in plan.jobs
     ]
     results = run_jobs(jobs, points[0].space.settings.jobs, quiet=request.quiet)
-    document["name"], document["command"] = request.name, request.command
-    document["seconds"] = round(document["seconds"] + sum(result.seconds for result in results.values()), 1)
-    document["mixtures"] = [_entry(point, document["frontier"]) for point in points]
-    document["derived"] = {**document["derived"], **_growth(document["mixtures"])}
-    return document
+    mixtures = [_entry(point, document["frontier"]) for point in points]
+    derived = {**document["derived"], **_growth(mixtures)}
+    return {
+        **study_document(
+            request,
+            data=document["data"],
+            teacher=document["teacher"],
+            systems=document["systems"],
+            frontier=document["frontier"],
+            derived=derived,
+            notes=document["notes"],
+            seconds=sum(result.seconds for result in results.values()),
+            verdict=_verdict(mixtures, derived),
+        ),
+        "mixtures": mixtures,
+    }
+
+
+def _recipe_document(recipe: str, request: StudyRequest) -> Mapping[str, Any]:
+    trial = request.budget == "small"
+    path = request.results_dir / f"{recipe}{'-small' if trial else ''}.json"
+    if path.exists():
+        found: dict[str, Any] = read_json(path)
+        return found
+    return reproduce(
+        recipe,
+        budget=request.budget,
+        seeds=request.seeds,
+        results_dir=request.results_dir,
+        runs_dir=request.out.parent,
+        overrides=request.overrides,
+        quiet=request.quiet,
+    )
 
 
 def _plan(recipe: str, num_domains: int, overrides: Sequence[str], request: StudyRequest) -> _Point:
@@ -113,3 +132,16 @@ def _growth(mixtures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     means = [mixture["accuracy"]["mean"] for mixture in mixtures]
     falls = [max(0.0, before - after) for before, after in pairwise(means)]
     return {"largest_fall_with_growth": max(falls), "dead_in_growth": sum(mixture["dead"] for mixture in mixtures)}
+
+
+def _verdict(mixtures: Sequence[Mapping[str, Any]], derived: Mapping[str, Any]) -> str:
+    first, last = mixtures[0], mixtures[-1]
+    fall = 100 * derived["largest_fall_with_growth"]
+    grows = (
+        "never falls as domains are added" if fall == 0 else f"falls by {fall:.1f} points at most as domains are added"
+    )
+    return (
+        f"From {first['num_domains']} to {last['num_domains']} specialists accuracy goes from "
+        f"{first['accuracy']['mean']:.1%} to {last['accuracy']['mean']:.1%} and {grows} as domains are added; "
+        f"{derived['dead_in_growth']} specialists serve less than a quarter of an equal share."
+    )

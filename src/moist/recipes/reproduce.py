@@ -108,7 +108,8 @@ def reproduce(
         raise ConfigError(f"seeds must be at least 1, got {seeds}")
     full_name = f"{name}-small" if budget == "small" else name
     command = " ".join(["moist reproduce", name, f"--budget {budget} --seeds {seeds}", *_shown(overrides)])
-    request = StudyRequest(full_name, command, budget, seeds, runs_dir / full_name, tuple(overrides), quiet)
+    out = runs_dir / full_name
+    request = StudyRequest(full_name, command, budget, seeds, out, results_dir, tuple(overrides), quiet)
     with only_one(request.out):
         document: dict[str, Any]
         if name in STUDIES:

@@ -44,6 +44,7 @@ class StudyRequest:
         budget: ``small`` is a trial of the machinery in minutes, whose numbers mean nothing.
         seeds: how many, from 0.
         out: folder of the study's own, for jobs, checkpoints and models.
+        results_dir: where result files are, those of other experiments too.
         overrides: ``a.b=c`` changes of the study's settings.
         quiet: show no progress.
     """
@@ -53,11 +54,14 @@ class StudyRequest:
     budget: Budget
     seeds: int
     out: Path
+    results_dir: Path = Path("results")
     overrides: tuple[str, ...] = ()
     quiet: bool = False
 
 
-STUDIES: dict[str, Study] = {}
+STUDIES: dict[str, Study] = {
+    "frontier-letter": Study("moist.recipes.frontier:run_frontier", "letter with 2 to 32 specialists, beside singles"),
+}
 
 
 def study_document(
