@@ -133,6 +133,7 @@ class Order:
 
 
 def order_of(job: Job, threads: int) -> Order:
+    """Return what a worker with ``threads`` threads must know of ``job``."""
     return Order(job.function, job.payload, str(job.folder), job.key, threads)
 
 
