@@ -91,7 +91,7 @@ def finish_seed(space: Workspace, plan: Plan, out: Path) -> Measured:
         student=space.settings.student,
         settings=space.settings.mixture,
         measured={name: system.entry(target) for name, system in measured.systems.items()},
-        config=space.settings.model_dump(mode="json"),
+        config=space.settings.model_dump(mode="json", exclude={"jobs"}),  # where it was trained does not tell
         example=space.example(512),
     )
     return measured
