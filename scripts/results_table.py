@@ -46,9 +46,15 @@ TITLES = {
 def load_results(folder: Path = RESULTS) -> list[dict[str, Any]]:
     """Return the result files of whole runs, in the order of the table; trials (``NAME-small``) are left out."""
     documents = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    whole = [d for d in documents if {"mixture", "student_same_cost"} <= d["systems"].keys()]
+    whole = [d for d in documents if {"mixture", "student_same_cost"} <= d["systems"].keys() and "mixtures" not in d]
     whole = [document for document in whole if not document["name"].endswith("-small")]
     return sorted(whole, key=lambda d: (ORDER.index(d["name"]) if d["name"] in ORDER else len(ORDER), d["name"]))
+
+
+def load_frontiers(folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """Return the result files of mixtures of growing size, by name; trials are left out."""
+    documents = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("frontier-*.json"))]
+    return [document for document in documents if not document["name"].endswith("-small")]
 
 
 def summary(documents: Sequence[Mapping[str, Any]]) -> str:
@@ -104,6 +110,36 @@ def _section(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def growth(document: Mapping[str, Any]) -> str:
+    """Return a section on one data set's mixtures of growing size."""
+    lines = [
+        f"### {document['name']}",
+        "",
+        document["verdict"],
+        "",
+        f"![Accuracy against cost, by the number of specialists](images/{document['name']}.svg)",
+        "",
+        _row(
+            ["specialists", "accuracy", "MACs per input", "parameters", "smallest share, of an equal one", "MACs saved"]
+        ),
+        _row(["---:"] * 6),
+        *(_row(_growth_cells(entry)) for entry in document["mixtures"]),
+    ]
+    return "\n".join(lines)
+
+
+def _growth_cells(entry: Mapping[str, Any]) -> list[str]:
+    ratio = entry["cost_ratio_at_equal_accuracy"]
+    return [
+        str(entry["num_domains"]),
+        _accuracy(entry),
+        short_number(entry["active_macs"]),
+        short_number(entry["total_params"]),
+        f"{min(entry['smallest_share']) * entry['num_domains']:.2f}",
+        "-" if ratio is None else f"{ratio:.1f}×",
+    ]
+
+
 def _detail_cells(title: str, entry: Mapping[str, Any]) -> list[str]:
     ece, accuracy = entry.get("ece"), entry.get("accuracy")
     return [
@@ -153,13 +189,14 @@ def fill(page: str, block: str) -> str:
 def pages(folder: Path = RESULTS) -> dict[Path, str]:
     """Return the path and the block of each page that shows results."""
     documents = load_results(folder)
-    return {PROJECT / "README.md": summary(documents), PROJECT / "docs" / "results.md": details(documents)}
+    sections = "\n\n".join([details(documents), *(growth(document) for document in load_frontiers(folder))])
+    return {PROJECT / "README.md": summary(documents), PROJECT / "docs" / "results.md": sections}
 
 
 def draw() -> None:
     """Draw accuracy against cost of every whole run into docs/images."""
     IMAGES.mkdir(exist_ok=True)
-    for result in load_results():
+    for result in [*load_results(), *load_frontiers()]:
         save_frontier(result, IMAGES / f"{result['name']}.svg")
 
 
