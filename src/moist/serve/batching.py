@@ -132,12 +132,13 @@ class Batcher:
         assert self._loop is not None
         while batch := self._drain():
             outcomes = self._run(batch)
+            with self._news:
+                self._busy = False  # before the answers are out: whoever gets one may ask again at once
             self._loop.call_soon_threadsafe(_deliver, outcomes)
 
     def _drain(self) -> list[_Waiting]:
         """Wait for a request, and take with it what waits behind it and fits; empty when the server stops."""
         with self._news:
-            self._busy = False
             while not self._queue and not self._stopping:
                 self._news.wait()
             self._busy = True
