@@ -4,7 +4,7 @@ import torch
 from tiny_mixtures import make_tiny
 from torch import nn
 
-from moist.mixture import save_bundle
+from moist.mixture import calibrate_exit, save_bundle
 
 
 def make_example(case, **changes):
@@ -22,7 +22,10 @@ def make_example(case, **changes):
             last = part
     with torch.no_grad():  # no specialist is preferred for all inputs alike
         inputs = tiny.mixture.transform.to_tensor(torch.from_numpy(tiny.mixture.transform.encode(tiny.raw)))
-        last.bias -= tiny.mixture.scores(inputs, tiny.mixture.trunk(inputs)).mean(dim=0)
+        scores = tiny.mixture.scores(inputs, tiny.mixture.trunk(inputs))
+        last.bias -= scores.mean(dim=0)[-len(last.bias) :]
+    if tiny.settings.exit is not None:
+        calibrate_exit(tiny.mixture.trunk, tiny.mixture.gate, [inputs], tiny.settings.exit.share)
     return tiny
 
 

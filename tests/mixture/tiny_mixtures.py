@@ -15,7 +15,14 @@ from moist.data import (
     TextSchema,
     TextTransform,
 )
-from moist.mixture import DeferSettings, InferenceSettings, MixtureOfSpecialists, MixtureSettings, build_mixture
+from moist.mixture import (
+    DeferSettings,
+    InferenceSettings,
+    MixtureOfSpecialists,
+    MixtureSettings,
+    build_mixture,
+    calibrate_exit,
+)
 from moist.students import StudentSettings, create_student
 
 CLASSES = ("cat", "dog", "größe | x")
@@ -85,6 +92,16 @@ CASES = {
         {"family": "resnet", "width": 2},
         {"trunk_stages": 2, "router": {"reads": "trunk"}, "classes_per_specialist": 2},
     ),
+    "table-exit": (
+        _table,
+        {"family": "mlp", "width": 5, "depth": 2},
+        {"trunk_stages": 1, "router": {"reads": "trunk"}, "exit": {"width": 8}},
+    ),
+    "image-exit": (
+        _image,
+        {"family": "resnet", "width": 2, "tail_width": 3, "tail_from": 2},
+        {"trunk_stages": 2, "router": {"reads": "trunk"}, "exit": {"width": 1}},
+    ),
     "own-factory": (_table, {"family": "torch", "factory": "tiny_mixtures:small_net"}, {}),
 }
 
@@ -103,6 +120,8 @@ def make_tiny(case="table-mlp", *, top_k=1, defer=False, num_domains=4, seed=0):
         # Statistics of batch normalisation that say something.
         if buffer.is_floating_point():
             buffer.copy_(torch.rand_like(buffer) + 0.5)
+    if settings.exit is not None:
+        calibrate_exit(built.trunk, built.gate, [example], settings.exit.share)
     built.classes, built.transform, built.schema = CLASSES, transform, schema
     built.inference = InferenceSettings(top_k=top_k, defer=DeferSettings() if defer else None)
     if defer:

@@ -129,6 +129,7 @@ def test_a_batch_is_what_waits_already(gated, images):
 
 def test_a_lone_client_is_answered_without_a_change_of_thread(start, digits_bundle, images, monkeypatch):
     monkeypatch.setattr(batching, "BRIEF_SECONDS", 60.0)  # however slow the machine is
+
     class Noting(RoutedSession):
         threads: ClassVar[list[str]] = []
 

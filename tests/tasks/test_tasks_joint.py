@@ -123,3 +123,38 @@ def test_a_planted_division_of_labour_is_found():
     # One linear model gets half of them right, whatever it does.
     assert start < 0.8
     assert accuracy() > 0.95
+
+
+@pytest.mark.parametrize("hard_weight", [0.0, 0.25])
+def test_an_early_exit_is_trained_as_a_student_and_the_others_as_a_mixture(hard_weight):
+    batch, signals = example()
+    loss, joint, mixture = (
+        LossSettings(temperature=2, hard_weight=hard_weight),
+        JointSettings(balance=0.3),
+        mixture_of(),
+    )
+    values = JointTask(mixture, signals, loss, joint, early_exit=True)(batch, 0.5)
+    scores, logits = mixture.forward_all(batch.inputs)
+    others = FixedMixture(scores[:, 1:], logits[:, 1:])
+    alone = DistillTask(FixedStudent(logits[:, 0]), signals, loss)(batch, 0.5)["loss"]
+    together = JointTask(others, signals, loss, joint)(batch, 0.5)
+    torch.testing.assert_close(values["loss"], alone + together["loss"])
+    torch.testing.assert_close(values["balance"], together["balance"])
+
+
+class FixedMixture(nn.Module):
+    def __init__(self, scores, logits):
+        super().__init__()
+        self.outputs = scores, logits
+
+    def forward_all(self, _):
+        return self.outputs
+
+
+class FixedStudent(nn.Module):
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, _):
+        return self.logits

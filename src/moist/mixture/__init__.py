@@ -9,20 +9,23 @@ from moist.mixture.build import (
     build_gate,
     build_mixture,
     mixture_cost,
-    pool_features,
     start_gate_from_centres,
     start_gate_from_head,
 )
 from moist.mixture.build_ensemble import build_ensemble, classes_each, new_class_specialist, start_from_generalist
 from moist.mixture.bundle import inspect_bundle, load_bundle, save_bundle
+from moist.mixture.early_exit import EarlyExitGate, ExitSettings, calibrate_exit, expected_load
 from moist.mixture.ensemble import CoverageGate, SpecialistEnsemble
 from moist.mixture.lazy import LazySpecialists
 from moist.mixture.model import DeferSettings, MixtureOfSpecialists, Prediction, Specialists
 from moist.mixture.own_classes import SpreadClasses, build_tail, check_groups, own_classes
+from moist.mixture.pooling import pool_features
 
 __all__ = [
     "CoverageGate",
     "DeferSettings",
+    "EarlyExitGate",
+    "ExitSettings",
     "InferenceSettings",
     "LazySpecialists",
     "MixtureOfSpecialists",
@@ -38,8 +41,10 @@ __all__ = [
     "build_gate",
     "build_mixture",
     "build_tail",
+    "calibrate_exit",
     "check_groups",
     "classes_each",
+    "expected_load",
     "inspect_bundle",
     "load_bundle",
     "mixture_cost",

@@ -13,11 +13,15 @@ from torch import Tensor, nn
 from moist.config import Settings
 from moist.data import InputShape
 from moist.evaluation import count_cost
+from moist.mixture.early_exit import EarlyExitGate, ExitHead, ExitSettings, ExitTrunk, LargeTail
 from moist.mixture.model import InferenceSettings, MixtureOfSpecialists
 from moist.mixture.own_classes import build_tail, check_groups
+from moist.mixture.pooling import pool_features
 from moist.mixture.stacked import LoopedSpecialists, stack_if_possible
 from moist.routing import Dispatcher
 from moist.students import Student, StudentSettings, build_stages, create_student
+from moist.students.dense import classifier
+from moist.students.settings import ENCODERS
 from moist.types import Cost, Routing, UserError
 
 __all__ = [
@@ -28,7 +32,6 @@ __all__ = [
     "build_gate",
     "build_mixture",
     "mixture_cost",
-    "pool_features",
     "start_gate_from_centres",
     "start_gate_from_head",
 ]
@@ -109,6 +112,30 @@ class MixtureSettings(Settings):
         description="classes that each specialist scores, and pays for: groups that the teacher confuses, overlapping "
         "where there is room; None: all",
     )
+    exit: ExitSettings | None = Field(
+        None,
+        description="joint: specialists of unequal size, see `mixture.exit` below: the first is an early exit for easy "
+        "inputs, the others are the student's large tails; None: all of one size",
+    )
+
+    @model_validator(mode="after")
+    def _check_exit(self) -> MixtureSettings:
+        if self.exit is None:
+            return self
+        alone = {"method": "joint", "shared_start": 0, "active": None, "classes_per_specialist": None}
+        wrong = {name: getattr(self, name) for name, value in alone.items() if getattr(self, name) != value}
+        if wrong:
+            raise ValueError(
+                f"mixture.exit goes with mixture.method=joint, all specialists trained from the start on all classes, "
+                f"got {', '.join(f'{name}={value}' for name, value in wrong.items())}; leave these out"
+            )
+        if self.trunk_stages == 0 or self.router.reads != "trunk":
+            raise ValueError(
+                "mixture.exit branches off a shared trunk, and its router reads it, got "
+                f"trunk_stages={self.trunk_stages} and router.reads={self.router.reads}; set trunk_stages to 1 or "
+                "more and router.reads=trunk"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_own_classes(self) -> MixtureSettings:
@@ -170,16 +197,6 @@ class TrunkGate(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         result: Tensor = self.layers(pool_features(features))
         return result
-
-
-def pool_features(features: Tensor) -> Tensor:
-    """Return trunk features as (N, D): images averaged over space, words over the text without its padding."""
-    if features.dim() == 4:
-        return features.mean(dim=(2, 3))
-    if features.dim() == 3:
-        words, real = features[..., :-1], features[..., -1:]
-        return (words * real).sum(dim=1) / real.sum(dim=1)
-    return features
 
 
 def build_gate(settings: RouterSettings, shape: InputShape, num_domains: int, features: Tensor) -> nn.Module:
@@ -331,6 +348,8 @@ def build_mixture(
     """
     stages = list(build_stages(student, shape, num_classes))
     _check_trunk(settings, len(stages))
+    if settings.exit is not None:
+        return _build_with_exit(settings, settings.exit, student, shape, num_classes, example)
     if generalist is not None:
         stages = list(generalist.stages)
     cut, size = settings.trunk_stages, settings.classes_per_specialist
@@ -346,7 +365,43 @@ def build_mixture(
     return TrainableMixture(trunk, gate, members, settings.router.reads, sparse=settings.active is not None)
 
 
+def _build_with_exit(
+    settings: MixtureSettings,
+    early_exit: ExitSettings,
+    student: StudentSettings,
+    shape: InputShape,
+    num_classes: int,
+    example: Tensor,
+) -> TrainableMixture:
+    if student.family in ENCODERS:
+        raise UserError(
+            f"mixture.exit needs stages of another width behind the trunk, family {student.family!r} has one width "
+            "throughout; leave mixture.exit out"
+        )
+    cut = settings.trunk_stages
+    narrow = student.model_copy(update={"tail_width": early_exit.width, "tail_from": cut})
+    shared = nn.Sequential(*build_stages(student, shape, num_classes)[:cut])
+    branch = nn.Sequential(*build_stages(narrow, shape, num_classes)[cut:-1])
+    trunk = ExitTrunk(shared, branch)
+    with torch.no_grad():
+        features = shared.eval()(example)
+        own = pool_features(branch.eval()(features))
+    trunk.train()
+    tails = [build_tail(student, shape, num_classes, cut) for _ in range(settings.num_domains - 1)]
+    head = ExitHead(classifier(own.shape[1], num_classes))
+    among = None
+    if len(tails) > 1:
+        among = LargeTail(build_gate(settings.router, shape, len(tails), features), features.shape[1:])
+    members = [head, *(LargeTail(tail, features.shape[1:]) for tail in tails)]
+    return TrainableMixture(trunk, EarlyExitGate(head, among), members, settings.router.reads, sparse=True)
+
+
 def _check_trunk(settings: MixtureSettings, num_stages: int) -> None:
+    if settings.exit is not None and settings.trunk_stages > num_stages - 2:
+        raise UserError(
+            f"mixture.exit needs a stage of its own between the trunk and the head, of the student's {num_stages} the "
+            f"trunk has {settings.trunk_stages}; lower mixture.trunk_stages"
+        )
     if settings.trunk_stages >= num_stages:
         raise UserError(
             f"mixture.trunk_stages must leave at least one of the student's {num_stages} stages to the specialists, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 import moist
 from moist.data import InputShape, schema_from_dict, transform_from_dict
 from moist.evaluation import count_cost
-from moist.mixture.build import MixtureSettings, build_gate
+from moist.mixture.build import MixtureSettings, build_gate, build_mixture
 from moist.mixture.build_ensemble import build_ensemble
 from moist.mixture.bundle_files import (
     SCHEMA,
@@ -31,6 +32,7 @@ from moist.mixture.bundle_files import (
     write_manifest,
 )
 from moist.mixture.card import CARD, model_card
+from moist.mixture.early_exit import expected_load
 from moist.mixture.ensemble import CoverageGate, SpecialistEnsemble
 from moist.mixture.lazy import LazySpecialists, give_weights
 from moist.mixture.model import MixtureOfSpecialists
@@ -81,6 +83,7 @@ def save_bundle(
         example = _blank(shape) if example is None else example.detach().cpu()
         top_k = len(files) if mixture.inference.top_k == "all" else mixture.inference.top_k
         load = _load(measured, len(files))
+        shares = load or expected_load(len(files), settings.exit)
         try:
             costs = _count(folder, weights, files, student, settings, shape, len(classes), example)
         except UserError as error:
@@ -97,7 +100,7 @@ def save_bundle(
             "inference": mixture.inference.model_dump(mode="json"),
             "threshold": mixture.threshold,
             "weights": weights.model_dump(),
-            "costs": _summed(costs, load, top_k),
+            "costs": _summed(costs, [top_k * share for share in shares]),
             "domains": _domains(mixture, files, costs["specialists"], load),
             "measured": dict(measured),
             "config": None if config is None else dict(config),
@@ -133,11 +136,11 @@ def load_bundle(
         raise UserError(f"{folder}: the schema of its inputs is damaged ({error!r}); make the bundle again") from None
     with torch.inference_mode(False):
         shape, num_classes = transform.input_shape, len(manifest.classes)
-        trunk, gate, tail = _build(manifest.student, manifest.mixture, shape, num_classes)
+        trunk, gate, tails = _build(manifest.student, manifest.mixture, shape, num_classes)
         _fill(folder, manifest.weights, trunk, gate)
         generalist = _generalist(folder, manifest.weights, manifest.student, shape, num_classes)
         files = _SpecialistFiles(folder, manifest, verify)
-        lazy = LazySpecialists(tail, files, len(manifest.domains), max_resident)
+        lazy = LazySpecialists(tails, files, len(manifest.domains), max_resident)
     known: dict[str, Any] = {
         "inference": manifest.inference,
         "threshold": manifest.threshold,
@@ -231,12 +234,20 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _build(
     student: StudentSettings, settings: MixtureSettings, shape: InputShape, num_classes: int
-) -> tuple[nn.Module, nn.Module, nn.Module]:
-    """Return trunk, gate and one specialist, untrained; torch's global generator is left as it was."""
+) -> tuple[nn.Module, nn.Module, list[nn.Module]]:
+    """Return trunk, gate and the first specialists, untrained; torch's global generator is left as it was.
+
+    The last one stands for all that follow, which have the same shape.
+    """
     if settings.method == "hinton-specialists":
         with torch.random.fork_rng(devices=[]):
             ensemble = build_ensemble(settings, student, shape, num_classes)
-        return ensemble.trunk, ensemble.gate, ensemble.specialists[0]
+        return ensemble.trunk, ensemble.gate, [ensemble.specialists[0]]
+    if settings.exit is not None:
+        with torch.random.fork_rng(devices=[]):
+            mixture = build_mixture(settings, student, shape, num_classes, _blank(shape)).deploy()
+        # Copies, for the gate reads the first one's layer.
+        return mixture.trunk, mixture.gate, copy.deepcopy(list(mixture.specialists))
     cut = settings.trunk_stages
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         stages = build_stages(student, shape, num_classes)
@@ -245,7 +256,7 @@ def _build(
         # Which classes a specialist scores comes with its weights.
         own = None if settings.classes_per_specialist is None else range(settings.classes_per_specialist)
         tail = build_tail(student, shape, num_classes, cut, own)
-    return trunk, gate, tail
+    return trunk, gate, [tail]
 
 
 def _blank(shape: InputShape) -> Tensor:
@@ -311,13 +322,14 @@ def _count(
     example: Tensor,
 ) -> dict[str, Any]:
     """Put the weights written into modules built from the settings, and count what each costs."""
-    trunk, gate, tail = _build(student, settings, shape, num_classes)
+    trunk, gate, tails = _build(student, settings, shape, num_classes)
     _fill(folder, weights, trunk, gate)
     with torch.no_grad():
         features = trunk.eval()(example)
     specialists = []
     for k, name in enumerate(files):
-        specialists.append(count_cost(give_weights(tail, _read(folder / name), f"specialist {k}"), features))
+        specialist = give_weights(tails[min(k, len(tails) - 1)], _read(folder / name), f"specialist {k}")
+        specialists.append(count_cost(specialist, features))
     generalist = _generalist(folder, weights, student, shape, num_classes)
     return {
         "trunk": count_cost(trunk, example),
@@ -327,10 +339,9 @@ def _count(
     }
 
 
-def _summed(costs: Mapping[str, Any], load: Sequence[float] | None, top_k: int) -> dict[str, Any]:
+def _summed(costs: Mapping[str, Any], shares: Sequence[float]) -> dict[str, Any]:
     """Costs of the parts, the mean cost of one input (``active``), and of running every specialist (``total``)."""
     every: Sequence[Cost] = costs["specialists"]
-    shares = [top_k * share for share in load or [1 / len(every)] * len(every)]
     shared: Cost = costs["trunk"] + costs["router"]
     mean = Cost(
         sum(share * cost.macs for share, cost in zip(shares, every)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,13 +20,14 @@ OpenWeights = Callable[[int], Mapping[str, Tensor]]
 
 
 class LazySpecialists(nn.Module):
-    """K specialists of one shape, of which at most ``max_resident`` are in memory: those used last.
+    """K specialists, of which at most ``max_resident`` are in memory: those used last.
 
     It is a module so that ``to``, ``half``, ``eval`` and the like of the mixture around it reach the specialists, those
     opened later too; it has no parameters of its own, and none of theirs. Any number of threads may use it.
 
     Args:
-        template: the specialists' structure; its weights are dropped.
+        templates: the structures of the first specialists, the last of them also of all that follow; their weights are
+            dropped.
         open_weights: returns the weights of specialist k; called under a lock.
         num_specialists: K.
         max_resident: most specialists in memory; None for all.
@@ -36,7 +37,11 @@ class LazySpecialists(nn.Module):
     """
 
     def __init__(
-        self, template: nn.Module, open_weights: OpenWeights, num_specialists: int, max_resident: int | None = None
+        self,
+        templates: Sequence[nn.Module],
+        open_weights: OpenWeights,
+        num_specialists: int,
+        max_resident: int | None = None,
     ) -> None:
         super().__init__()
         if max_resident is not None and max_resident < 1:
@@ -48,7 +53,7 @@ class LazySpecialists(nn.Module):
         self._num_specialists = num_specialists
         self._open_weights = open_weights
         # In a list, so that it is no submodule: it has no values to move.
-        self._template = [hollow(template)]
+        self._templates = [hollow(template) for template in templates]
         self._moves: list[Callable[[Tensor], Tensor]] = []
         self._start_empty()
 
@@ -83,7 +88,8 @@ class LazySpecialists(nn.Module):
     def _open(self, k: int) -> nn.Module:
         # Weights made inside inference mode could never be trained or differentiated through afterwards.
         with torch.inference_mode(False):
-            specialist = give_weights(copy.deepcopy(self._template[0]), self._open_weights(k), f"specialist {k}")
+            template = self._templates[min(k, len(self._templates) - 1)]
+            specialist = give_weights(copy.deepcopy(template), self._open_weights(k), f"specialist {k}")
             for move in self._moves:
                 specialist._apply(move)  # type: ignore[no-untyped-call]
         return specialist.train(self.training)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from moist.mixture import mixture_cost
+from moist.mixture import expected_load, mixture_cost
 from moist.progress import say
 from moist.recipes.measure import combine
 from moist.recipes.plan import make_plan
@@ -175,7 +175,7 @@ def _shape(space: Workspace, kind: _Kind, steps: int) -> _Shape:
     shaped = settings.model_copy(update={"student": student, "mixture": mixture, "budget": BudgetSettings()})
     with torch.random.fork_rng(devices=[]):
         built = new_mixture(replace(space, settings=shaped), mixture).deploy()
-    active, _ = mixture_cost(built, space.example(64), [1 / kind.num_domains] * kind.num_domains)
+    active, _ = mixture_cost(built, space.example(64), expected_load(kind.num_domains, mixture.exit))
     return _Shape(shaped, active.macs)
 
 

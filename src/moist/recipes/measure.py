@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,12 +162,12 @@ class _Measurement:
         return load_file(self._folder(job) / f"{split}.safetensors")
 
     def _scores(self, name: str, split: str) -> tuple[Tensor, Tensor]:
-        outputs = self._outputs(self.plan.mixtures[name][0], split)
+        outputs = self._outputs(self.plan.mixtures[name].job, split)
         return outputs["scores"], outputs["logits"]
 
     def _answers(self, name: str, split: str) -> tuple[Tensor, Tensor, Tensor]:
         """Return a mixture's probabilities (N, C), the specialist heard first (N,), and how often each was (K,)."""
-        outputs = self._outputs(self.plan.mixtures[name][0], split)
+        outputs = self._outputs(self.plan.mixtures[name].job, split)
         if "heard" in outputs:
             first = torch.where(outputs["heard"] > 0, outputs["scores"], -torch.inf).argmax(dim=1)
             return outputs["probabilities"], first, outputs["heard"].mean(dim=0)
@@ -197,9 +197,11 @@ class _Measurement:
     def _add_mixtures(self, systems: dict[str, System]) -> tuple[MixtureOfSpecialists, dict[str, Any]]:
         deployed: MixtureOfSpecialists | None = None
         routing: dict[str, Any] = {}
-        for name, (job, settings) in self.plan.mixtures.items():
-            mixture = load_mixture(self.space, settings, self._folder(job))
-            classes = self._class_to_domain(job)
+        for name, planned in self.plan.mixtures.items():
+            settings = self.space.settings.model_copy(update={"student": planned.student})
+            space = replace(self.space, settings=settings)
+            mixture = load_mixture(space, planned.settings, self._folder(planned.job))
+            classes = self._class_to_domain(planned.job)
             systems[name], report = self._mixture(name, mixture, classes)
             if name == "mixture":
                 deployed, routing = mixture, report

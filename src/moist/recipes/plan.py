@@ -12,14 +12,14 @@ from typing import Any
 import torch
 
 from moist.evaluation import count_cost
-from moist.mixture import MixtureSettings, build_ensemble, classes_each, mixture_cost
+from moist.mixture import MixtureSettings, build_ensemble, classes_each, expected_load, mixture_cost
 from moist.recipes.train import new_mixture
 from moist.recipes.workspace import Workspace
 from moist.students import StudentSettings, create_student, width_for
 from moist.training import Job
 from moist.types import Cost, UserError
 
-__all__ = ["Plan", "Single", "make_plan"]
+__all__ = ["Plan", "PlannedMixture", "Single", "make_plan"]
 
 TRAIN, ENSEMBLE = "moist.recipes.train", "moist.recipes.train_ensemble"
 
@@ -35,20 +35,29 @@ class Single:
 
 
 @dataclass(frozen=True)
+class PlannedMixture:
+    """One mixture: the job that leaves it whole, its settings, and the student that it is made of."""
+
+    job: str
+    settings: MixtureSettings
+    student: StudentSettings
+
+
+@dataclass(frozen=True)
 class Plan:
     """The jobs of one seed and what they stand for.
 
     Args:
         jobs: in the order to start them.
         singles: the single students, the generalist among them.
-        mixtures: system name to (name of the job that leaves the whole mixture, its settings).
+        mixtures: by the names of their systems.
         epochs: epochs that give the single student of the mixture's cost the mixture's training compute.
         train_macs: forward multiply-accumulates per training example spent on each job, over all epochs.
     """
 
     jobs: list[Job]
     singles: list[Single]
-    mixtures: dict[str, tuple[str, MixtureSettings]]
+    mixtures: dict[str, PlannedMixture]
     epochs: int
     train_macs: dict[str, float]
 
@@ -91,7 +100,7 @@ class _Planner:
         unused = {"name", "seed", "mixture", "budget", "joint", "inference", "controls", "jobs"}
         settings = self.settings.model_dump(mode="json", exclude=unused, exclude_defaults=True)
         settings.get("training", {}).pop("epochs", None)  # each job has its own
-        self.base = {
+        self.base: dict[str, Any] = {
             "moist": version("moist"),
             "workspace": str(workspace_folder),
             "settings": settings,
@@ -106,18 +115,20 @@ class _Planner:
         generalist = self._cost(self.settings.student)
         epochs = self._single_epochs(active, generalist, joint_macs)
         singles = self._singles(active, total, generalist)
-        mixtures = self._mixtures()
-        for name, settings in mixtures.items():
+        mixtures = self._mixtures(singles)
+        for name, (settings, _) in mixtures.items():
             if settings.method == "joint":
                 self._add_joint(name, settings, joint_macs)
         most = self.settings.controls.max_compute * epochs * active.macs
         for single in sorted(singles, key=lambda single: ("generalist" not in single.roles, -single.cost.macs)):
             self._add_single(single, max(1, min(epochs, round(most / single.cost.macs))))
-        for name, settings in mixtures.items():
+        planned = {}
+        for name, (settings, start) in mixtures.items():
             if settings.method != "joint":
-                self._add_domains(name, settings, generalist)
-        jobs_of = {name: (f"{name}/gate" if s.method != "joint" else name, s) for name, s in mixtures.items()}
-        return Plan(self.jobs, singles, jobs_of, epochs, self.train_macs)
+                self._add_domains(name, settings, start)
+            whole = name if settings.method == "joint" else f"{name}/gate"
+            planned[name] = PlannedMixture(whole, settings, start.student)
+        return Plan(self.jobs, singles, planned, epochs, self.train_macs)
 
     def _mixture_size(self, settings: MixtureSettings) -> tuple[Cost, Cost, float]:
         """Return active cost, total cost, and what one training example costs a joint mixture."""
@@ -125,7 +136,8 @@ class _Planner:
             return *self._ensemble_size(settings), 0.0
         with torch.random.fork_rng(devices=[]):
             mixture = new_mixture(self.space, settings).deploy()
-        active, total = mixture_cost(mixture, self.example, [1 / settings.num_domains] * settings.num_domains)
+        load = expected_load(settings.num_domains, settings.exit)
+        active, total = mixture_cost(mixture, self.example, load)
         return active, total, _training_macs(settings, active, total, self._cost(self.settings.student))
 
     def _ensemble_size(self, settings: MixtureSettings) -> tuple[Cost, Cost]:
@@ -183,16 +195,22 @@ class _Planner:
             return  # no student of the family is that large: the frontier ends earlier
         yield role, student, self._cost(student)
 
-    def _mixtures(self) -> dict[str, MixtureSettings]:
+    def _mixtures(self, singles: list[Single]) -> dict[str, tuple[MixtureSettings, Single]]:
+        """Return each mixture with the single student of its specialists' shape.
+
+        Controls of a mixture with an early exit have specialists of one size: that of the same cost as the mixture.
+        """
         main, controls = self.settings.mixture, self.settings.controls
-        mixtures = {"mixture": main}
+        mixtures = {"mixture": (main, singles[0])}
+        role = "generalist" if main.exit is None else "student_same_cost"
+        start = next((single for single in singles if role in single.roles), singles[0])
         if controls.enabled and controls.random_partition and main.method != "random":
-            mixtures["mixture_random_partition"] = main.model_copy(update={"method": "random"})
+            random = main.model_copy(update={"method": "random", "exit": None})
+            mixtures["mixture_random_partition"] = random, start
         if controls.enabled and controls.class_domains and main.method != "class-domains":
             fewer = min(main.num_domains, self.space.num_classes)
-            mixtures["mixture_class_domains"] = main.model_copy(
-                update={"method": "class-domains", "num_domains": fewer}
-            )
+            by_class = main.model_copy(update={"method": "class-domains", "num_domains": fewer, "exit": None})
+            mixtures["mixture_class_domains"] = by_class, start
         return mixtures
 
     def _add(
@@ -220,11 +238,13 @@ class _Planner:
         student = single.student.model_dump(mode="json", exclude_defaults=True)
         self._add(single.job, "train_student", epochs, single.cost.macs, student=student)
 
-    def _add_domains(self, name: str, settings: MixtureSettings, generalist: Cost) -> None:
-        """Every specialist from the generalist on its own domain, then the gate."""
+    def _add_domains(self, name: str, settings: MixtureSettings, start: Single) -> None:
+        """Every specialist from a single student on its own domain, then the gate."""
+        student = start.student.model_dump(mode="json", exclude_defaults=True)
         common = {
+            "settings": {**self.base["settings"], "student": student},
             "mixture": settings.model_dump(mode="json", exclude_defaults=True),
-            "generalist": str(self.folder("generalist")),
+            "generalist": str(self.folder(start.job)),
             "partition_seed": self.seed,
         }
         main = self.settings.training.epochs
@@ -233,10 +253,10 @@ class _Planner:
         ensemble = settings.method == "hinton-specialists"
         function = "train_class_specialist" if ensemble else "train_specialist"
         for k, specialist in enumerate(names):
-            macs = generalist.macs * self._share(settings)
-            self._add(specialist, function, epochs, macs, ("generalist",), domain=k, **common)
+            macs = start.cost.macs * self._share(settings)
+            self._add(specialist, function, epochs, macs, (start.job,), domain=k, **common)
         folders = [str(self.folder(specialist)) for specialist in names]
-        after = ("generalist", *names)
+        after = (start.job, *names)
         function = "assemble_ensemble" if ensemble else "train_gate"
         self._add(f"{name}/gate", function, epochs, 0.0, after, specialists=folders, **common)
 
@@ -248,6 +268,8 @@ def _name(student: StudentSettings) -> str:
 
 def _training_macs(settings: MixtureSettings, active: Cost, total: Cost, generalist: Cost) -> float:
     """Return the mean forward cost of one example while a joint mixture trains."""
+    if settings.exit is not None:
+        return total.macs  # all run on every example
     tail = (total.macs - active.macs) / (settings.num_domains - 1)
     shared = active.macs - tail
     running = settings.num_domains if settings.active is None else settings.active

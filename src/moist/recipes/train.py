@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from moist.config import load_config
 from moist.mixture import (
+    EarlyExitGate,
     MixtureOfSpecialists,
     MixtureSettings,
     TrainableMixture,
     build_gate,
     build_mixture,
     build_tail,
+    calibrate_exit,
     pool_features,
     start_gate_from_centres,
     start_gate_from_head,
@@ -89,11 +91,24 @@ def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, A
         else:
             start_gate_from_head(mixture.gate, student.stages[settings.trunk_stages :], groups)
     _compile(space, mixture.trunk, *([] if settings.active else [mixture.specialists]))
-    joint = JointTask(mixture, space.signals(), space.settings.loss, weights, settings.active)
+    early_exit = settings.exit is not None
+    joint = JointTask(mixture, space.signals(), space.settings.loss, weights, settings.active, early_exit=early_exit)
     rest = _Part(start=shared_epochs, restart=settings.restart)
     history = history + run_schedule(space, joint, payload, folder, advance, part=rest)
     (folder / "shared.pt").unlink(missing_ok=True)
-    return keep_outputs(space, mixture.deploy(), history, folder, _mixture_outputs)
+    deployed = mixture.deploy()
+    if settings.exit is not None:
+        _calibrate(space, deployed, settings.exit.share)
+    return keep_outputs(space, deployed, history, folder, _mixture_outputs)
+
+
+def _calibrate(space: Workspace, mixture: MixtureOfSpecialists, share: float) -> None:
+    """Set an early exit's threshold on the validation part, or without one on training examples."""
+    assert isinstance(mixture.gate, EarlyExitGate)
+    validation = space.part("validation")
+    rows = space.inputs("validation") if validation is not None and len(validation) else space.inputs("train", 4096)
+    batches = (space.transform.to_tensor(part) for part in torch.split(rows, 512))
+    calibrate_exit(mixture.trunk, mixture.gate, batches, share)
 
 
 @torch.no_grad()

@@ -59,6 +59,8 @@ class JointTask(nn.Module):
         loss: temperature and share of the labels.
         joint: the other weights.
         active: specialists that run on each example; None for all.
+        early_exit: the first specialist is an early exit: it learns from every example, as do the others together,
+            among whom alone the gate's scores are learned.
 
     Jacobs, Jordan, Nowlan and Hinton 1991, "Adaptive Mixtures of Local Experts", equations 1.2 and 1.3, with soft
     targets; balance: Fedus et al. 2021 (arXiv 2101.03961), equation 4.
@@ -71,9 +73,12 @@ class JointTask(nn.Module):
         loss: LossSettings,
         joint: JointSettings,
         active: int | None = None,
+        *,
+        early_exit: bool = False,
     ) -> None:
         super().__init__()
         self.active = active
+        self.early_exit = early_exit
         self.mixture = mixture
         self.signals = signals
         self.loss = loss
@@ -82,12 +87,13 @@ class JointTask(nn.Module):
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return the loss of one batch, and the balance and accuracy of the deployed choice."""
         scores_NK, gate_NK, logits_NKC = self._forward(batch.inputs)
-        loss = self._likelihood(gate_NK, logits_NKC, self.signals(batch).logits, self.joint.sharpen * progress)
-        if batch.target is not None and self.loss.hard_weight > 0:
-            label_NC = F.one_hot(batch.target, logits_NKC.shape[2]).float()
-            hard = _between(gate_NK, logits_NKC, label_NC, 1.0, self.joint.sharpen * progress)
-            loss = (1 - self.loss.hard_weight) * loss + self.loss.hard_weight * hard
-        balance = load_balancing_loss(scores_NK.softmax(dim=1), scores_NK.detach().argmax(dim=1, keepdim=True))
+        first = 1 if self.early_exit else 0
+        teacher_NC = self.signals(batch).logits
+        loss = self._loss(gate_NK[:, first:], logits_NKC[:, first:], teacher_NC, batch.target, progress)
+        if self.early_exit:
+            loss = loss + self._loss(gate_NK[:, :1], logits_NKC[:, :1], teacher_NC, batch.target, progress)
+        learned_NK = scores_NK[:, first:]
+        balance = load_balancing_loss(learned_NK.softmax(dim=1), learned_NK.detach().argmax(dim=1, keepdim=True))
         values = {"loss": loss + self.joint.balance * balance, "balance": balance.detach()}
         if batch.target is not None:
             chosen_N = gate_NK.detach().argmax(dim=1)
@@ -103,6 +109,18 @@ class JointTask(nn.Module):
             return scores_NK.float(), scores_NK.float(), logits_NKC.float()
         scores_NK, drawn, logits_NKC = mixture.forward_drawn(inputs, self.active)
         return scores_NK.float(), scores_NK.float().gather(1, drawn), logits_NKC.float()
+
+    def _loss(
+        self, gate_NK: Tensor, logits_NKC: Tensor, teacher_NC: Tensor, target: Tensor | None, progress: float
+    ) -> Tensor:
+        """Return the loss of some members under the teacher's targets and, as far as they count, the labels."""
+        sharpness = self.joint.sharpen * progress
+        loss = self._likelihood(gate_NK, logits_NKC, teacher_NC, sharpness)
+        if target is not None and self.loss.hard_weight > 0:
+            label_NC = F.one_hot(target, logits_NKC.shape[2]).float()
+            hard = _between(gate_NK, logits_NKC, label_NC, 1.0, sharpness)
+            loss = (1 - self.loss.hard_weight) * loss + self.loss.hard_weight * hard
+        return loss
 
     def _likelihood(self, gate_NK: Tensor, logits_NKC: Tensor, teacher_NC: Tensor, sharpness: float) -> Tensor:
         temperature = self.loss.temperature
