@@ -391,7 +391,7 @@ def _build_with_exit(
     head = ExitHead(classifier(own.shape[1], num_classes))
     among = None
     if len(tails) > 1:
-        among = LargeTail(build_gate(settings.router, shape, len(tails), features), features.shape[1:])
+        among = build_gate(settings.router, shape, len(tails), own)
     members = [head, *(LargeTail(tail, features.shape[1:]) for tail in tails)]
     return TrainableMixture(trunk, EarlyExitGate(head, among), members, settings.router.reads, sparse=True)
 

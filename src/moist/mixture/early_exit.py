@@ -73,8 +73,12 @@ class ExitHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (N, D + E) to logits (N, C)."""
-        logits: Tensor = self.linear(features[:, -self.linear.in_features :])
+        logits: Tensor = self.linear(self.own(features))
         return logits
+
+    def own(self, features: Tensor) -> Tensor:
+        """Return the exit's features (N, E)."""
+        return features[:, -self.linear.in_features :]
 
 
 class LargeTail(nn.Module):
@@ -101,7 +105,7 @@ class EarlyExitGate(nn.Module):
 
     Args:
         head: the exit's linear layer, the first specialist's own.
-        among: scores (N, K - 1) of the large specialists from features (N, D + E); None where there is one.
+        among: scores (N, K - 1) of the large specialists from the exit's features (N, E); None where there is one.
     """
 
     threshold: Tensor
@@ -121,7 +125,7 @@ class EarlyExitGate(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return scores (N, K); the exit's is the largest exactly where the margin is over the threshold."""
         margin_N1 = self.margin(features)[:, None]
-        large_NL = torch.zeros_like(margin_N1) if self.among is None else self.among(features).float()
+        large_NL = torch.zeros_like(margin_N1) if self.among is None else self.among(self.head.own(features)).float()
         # A whole step above or below, so that rounding cannot undo what the threshold decides.
         step_N1 = (margin_N1 > self.threshold).float() * 2 - 1
         return torch.cat([large_NL.amax(dim=1, keepdim=True) + step_N1, large_NL], dim=1)
