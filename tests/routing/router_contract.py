@@ -1,5 +1,7 @@
 """What every router must do: subclass :class:`RouterContract`, give it ``make_router``, and pytest runs the suite."""
 
+from abc import ABC, abstractmethod
+
 import pytest
 import torch
 from torch import nn
@@ -32,7 +34,7 @@ def run(routing, members, rows):
     return dispatcher.combine([member(part) for member, part in zip(members, dispatcher.dispatch(rows))])
 
 
-class RouterContract:
+class RouterContract(ABC):
     """The shared suite.
 
     ``combines`` lists the ways to combine that the router knows, ``top_ks`` the numbers of experts that it can choose.
@@ -47,9 +49,9 @@ class RouterContract:
     def probs(logits):
         return logits.softmax(1)
 
+    @abstractmethod
     def make_router(self, gate: nn.Module, top_k: int, combine: str) -> nn.Module:
         """Return a router over the gate's experts."""
-        raise NotImplementedError
 
     def pytest_generate_tests(self, metafunc):
         for name, values in (("combine", self.combines), ("top_k", self.top_ks)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ __all__ = ["BaseMixture"]
 INITS = ("kmeans", "random")
 
 
-class BaseMixture(BaseEstimator):  # type: ignore[misc]
+class BaseMixture(BaseEstimator, ABC):  # type: ignore[misc]
     """Gates and experts fitted by EM; see the classes that are public."""
 
     estimator: Any
@@ -38,16 +39,16 @@ class BaseMixture(BaseEstimator):  # type: ignore[misc]
     _gate: TreeGate
     _scaling: Scaling
 
+    @abstractmethod
     def _tree(self) -> tuple[int, int]:
         """Return depth and branching of the gates."""
-        raise NotImplementedError
 
-    def _start_experts(self, sample: Sample, num_experts: int) -> Experts:
-        raise NotImplementedError
+    @abstractmethod
+    def _start_experts(self, sample: Sample, num_experts: int) -> Experts: ...
 
+    @abstractmethod
     def _publish(self) -> None:
         """Set the attributes that tell of gates and experts in the inputs' own units."""
-        raise NotImplementedError
 
     def _check_parameters(self) -> None:
         check_number("alpha", self.alpha, 0)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 from typing_extensions import Self
 
 from moist.estimators.base import BaseMixture
 from moist.estimators.experts import Experts, FittedClassifiers, LogisticExperts
+from moist.estimators.labels import ProbabilityClassifier
 from moist.estimators.sample import Sample
 from moist.types import UserError
 
 __all__ = ["ClassifierMixture"]
 
 
-class ClassifierMixture(ClassifierMixin, BaseMixture):  # type: ignore[misc]
+class ClassifierMixture(ProbabilityClassifier, BaseMixture):
     """Mixtures of experts that classify."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -75,23 +75,6 @@ class ClassifierMixture(ClassifierMixin, BaseMixture):  # type: ignore[misc]
         gate_NK = np.exp(self._gate.log_proba(design_ND))
         mixed_NC = np.einsum("nk,nkc->nc", gate_NK, self._experts.outputs(rows_ND, design_ND))
         result: np.ndarray = mixed_NC / mixed_NC.sum(axis=1, keepdims=True)
-        return result
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,)
-            Class labels.
-        """
-        best = self.predict_proba(X).argmax(axis=1)
-        result: np.ndarray = self.classes_[best]
         return result
 
     def responsibilities(self, X: Any, y: Any) -> np.ndarray:

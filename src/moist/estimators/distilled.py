@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
@@ -16,6 +16,7 @@ from typing_extensions import Self
 from moist.data import IndexedDataset, TransformSettings, fit_transform
 from moist.estimators.distilling import Lesson, distil
 from moist.estimators.fast_mixture import FastMixture
+from moist.estimators.labels import ProbabilityClassifier
 from moist.estimators.parameters import check_integer, check_number
 from moist.estimators.soft_targets import (
     default_teacher,
@@ -38,7 +39,7 @@ __all__ = ["DistilledMixtureClassifier"]
 LARGEST_SEED = 2**31 - 1
 
 
-class DistilledMixtureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class DistilledMixtureClassifier(ProbabilityClassifier, BaseEstimator):  # type: ignore[misc]
     """A router over small specialists, distilled from any classifier.
 
     The teacher, such as a boosting or a large ensemble, answers slowly; the mixture learns to say the same at the cost
@@ -276,23 +277,6 @@ class DistilledMixtureClassifier(ClassifierMixin, BaseEstimator):  # type: ignor
         if self._fast is None:
             return self.mixture_.predict_proba(rows)
         return self._fast.predict_proba(self._transform.encode(rows))
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of each row.
-
-        Parameters
-        ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,)
-            Class labels.
-        """
-        best = self.predict_proba(X).argmax(axis=1)
-        labels: np.ndarray = self.classes_[best]
-        return labels
 
     def route(self, X: Any) -> np.ndarray:
         """Return which specialist serves each row.

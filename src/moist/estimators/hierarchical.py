@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,12 +39,12 @@ class _Tree(BaseMixture):
         self._values = self._leaf_values(sample, weighted_NK)
         return sample, weighted_NK
 
+    @abstractmethod
     def _leaf_values(self, sample: Sample, weighted_NK: np.ndarray) -> np.ndarray:
         """Return what the rows of each expert have for targets."""
-        raise NotImplementedError
 
-    def _leaves(self, names: Sequence[str] | None, decimals: int) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def _leaves(self, names: Sequence[str] | None, decimals: int) -> list[str]: ...
 
     def _view(
         self, feature_names: Sequence[str] | None, class_names: Sequence[str] | None, num_features: int, decimals: int

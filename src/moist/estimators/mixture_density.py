@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import ndtr
+from scipy.special import logsumexp, ndtr
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -267,8 +267,7 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
         standard = (np.asarray(y, dtype=np.float64)[:, None] - means) / scales
         with np.errstate(divide="ignore"):  # a weight may be too small for a float
             joint = np.log(weights) - 0.5 * (standard**2 + np.log(2 * np.pi)) - np.log(scales)
-        most = joint.max(axis=1)
-        result: np.ndarray = most + np.log(np.exp(joint - most[:, None]).sum(axis=1))
+        result: np.ndarray = logsumexp(joint, axis=1)
         return result
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TypeVar, cast
 
@@ -30,12 +31,12 @@ GROUPABLE = (
 )
 
 
-class TrainedTogether(nn.Module):
+class TrainedTogether(nn.Module, ABC):
     """K specialists on the same inputs: (N, ...) to logits (N, K, C), and back to modules of their own."""
 
+    @abstractmethod
     def unstack(self) -> list[nn.Module]:
         """Return the K members."""
-        raise NotImplementedError
 
 
 def stack_if_possible(members: Sequence[nn.Module]) -> TrainedTogether:

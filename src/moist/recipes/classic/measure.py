@@ -41,18 +41,22 @@ def measure_system(payload: Payload, folder: Path, advance: Advance) -> dict[str
     del advance
     fold = _fold(payload)
     model = BUILDERS[payload["system"]](payload["seed"])
-    with threadpool_limits(1), warnings.catch_warnings():
+    with threadpool_limits(1):
+        result = _fit_and_score(model, fold, timed=payload["fold"] == TIMED_FOLD)
+    if payload["system"] == TEACHER:
+        joblib.dump(model, folder / "model.joblib")
+    return {**result, "bytes": len(pickle.dumps(model))}
+
+
+def _fit_and_score(model: Any, fold: Fold, *, timed: bool) -> dict[str, Any]:
+    with warnings.catch_warnings():
         # How long to fit is each estimator's default; stopping there is no fault.
         warnings.simplefilter("ignore", ConvergenceWarning)
         started = time.perf_counter()
         model.fit(fold.train, fold.train_target)
         seconds = time.perf_counter() - started
-        result = {**score(model.predict_proba(fold.test), model.classes_, fold), "fit_seconds": seconds}
-        if payload["fold"] == TIMED_FOLD:
-            result |= time_prediction(model, fold)
-    if payload["system"] == TEACHER:
-        joblib.dump(model, folder / "model.joblib")
-    return {**result, "bytes": len(pickle.dumps(model))}
+    result = {**score(model.predict_proba(fold.test), model.classes_, fold), "fit_seconds": seconds}
+    return {**result, **time_prediction(model, fold)} if timed else result
 
 
 def measure_distilled(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
@@ -64,13 +68,10 @@ def measure_distilled(payload: Payload, folder: Path, advance: Advance) -> dict[
     fold = _fold(payload)
     teacher = joblib.load(folder.parent / TEACHER / "model.joblib")
     model = build_distilled(teacher, payload["seed"])
+    timed = payload["fold"] == TIMED_FOLD
     with threadpool_limits(1):
-        started = time.perf_counter()
-        model.fit(fold.train, fold.train_target)
-        seconds = time.perf_counter() - started
-        result = {**score(model.predict_proba(fold.test), model.classes_, fold), "fit_seconds": seconds}
-        if payload["fold"] == TIMED_FOLD:
-            result |= time_prediction(model, fold)
+        result = _fit_and_score(model, fold, timed=timed)
+        if timed:
             result |= {f"teacher_{name}": value for name, value in time_prediction(teacher, fold).items()}
     return {**result, "macs": model.cost_, "bytes": len(pickle.dumps(model.mixture_))}
 
