@@ -7,9 +7,10 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from moist import __version__
 from moist.errors import UserError
@@ -22,12 +23,11 @@ from moist.serve.models import ModelHolder, OpenSession, ServedModel
 from moist.serve.page import PAGE, PAGE_HEADERS
 from moist.serve.reading import Reader, is_light, media_type
 from moist.serve.refusal import Refusal, error_body
-from moist.serve.schemas import ModelAnswer, PredictAnswer, Reloaded, State, predict_body, refusals
+from moist.serve.schemas import ModelAnswer, PredictAnswer, PredictQuery, Reloaded, State, predict_request, refusals
 from moist.serve.settings import ServeSettings
 
 try:
-    from fastapi import FastAPI, Query, Request, Response, Security
-    from fastapi.exceptions import RequestValidationError
+    from fastapi import FastAPI, Request, Response, Security
     from fastapi.responses import HTMLResponse
     from fastapi.security import HTTPBearer
     from starlette.exceptions import HTTPException
@@ -36,6 +36,8 @@ except ImportError as error:
 
 __all__ = ["create_app"]
 
+NOTHING_ASKED = PredictQuery()
+ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 # No media type of its own, so that the errors keep theirs.
 PLAIN: dict[str, Any] = {"response_class": Response, "response_model": None}
 
@@ -77,7 +79,6 @@ class _Server:
         handlers: dict[Any, Callable[..., Any]] = {
             Refusal: _answer_refusal,
             HTTPException: _answer_http,
-            RequestValidationError: _answer_invalid,
         }
         for kind, handler in handlers.items():
             self.app.add_exception_handler(kind, handler)
@@ -132,7 +133,7 @@ class _Server:
             dependencies=lock,
             response_model=PredictAnswer,
             responses=refusals(401, 408, 413, 415, 422, 503),
-            openapi_extra=predict_body(kind),
+            openapi_extra=predict_request(kind),
         )(self._predict)
 
     async def _tell_readiness(self) -> Response:
@@ -168,26 +169,23 @@ class _Server:
             raise Refusal(422, "the new model cannot be served, the old one stays; see the server's log")
         return _json({"version": self.holder.current.version, "reloaded": True})
 
-    async def _predict(
-        self,
-        request: Request,
-        top: Annotated[int | None, Query(ge=1, description="the most probable classes to name; by default all")] = None,
-        votes: Annotated[bool, Query(description="also tell what each specialist says; of one input alone")] = False,
-    ) -> Response:
+    async def _predict(self, request: Request) -> Response:
         """Classify images, texts or rows of a table, one or many."""
+        # Read here, because the framework takes longer over two parameters than over all the rest.
+        asked = _read_query(request)
         # Twice in a row the same connection: nobody else asks, so there is nothing to batch with.
         alone, self.last_client = request.client == self.last_client, request.client
         model = self.holder.current.retain()
         try:
             raw = await self._read(model, request)
-            if votes and len(raw) != 1:
+            if asked.votes and len(raw) != 1:
                 raise Refusal(422, f"votes are told of one input at a time, got {len(raw)}; leave votes out")
             answer = await self._run(model, raw, alone=alone)
-            polled = await self._run(model, raw, votes=True) if votes else None
+            polled = await self._run(model, raw, votes=True) if asked.votes else None
         finally:
             model.release()
         self.metrics.on_answer(answer)
-        return _json(_document(model, answer, top, polled))
+        return _json(_document(model, answer, asked.top, polled))
 
     async def _read(self, model: ServedModel, request: Request) -> Any:
         reader = Reader(model.session, self.settings.max_rows, self.settings.max_pixels)
@@ -219,6 +217,17 @@ class _Server:
             return await self.batcher.submit(model, raw, votes=votes)
         except UserError as error:
             raise Refusal(422, str(error)) from None
+
+
+def _read_query(request: Request) -> PredictQuery:
+    if not request.url.query:
+        return NOTHING_ASKED
+    try:
+        return PredictQuery.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in ("query", *first["loc"]))
+        raise Refusal(422, f"{place}: {first['msg']}, got {str(first.get('input'))[:200]}") from None
 
 
 async def _show_page() -> Response:
@@ -260,7 +269,7 @@ def _document(
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    body = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+    body = ENCODER.encode(value).encode("utf-8", "replace")
     return Response(body, status, headers, "application/json")
 
 
@@ -276,9 +285,3 @@ async def _answer_http(_: Request, error: HTTPException) -> Response:
     # A form that cannot be read is the framework's 400; here all that cannot be read is 422.
     status = 422 if error.status_code == 400 else error.status_code
     return _error(status, str(error.detail), dict(error.headers or {}))
-
-
-async def _answer_invalid(_: Request, error: RequestValidationError) -> Response:
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return _error(422, f"{place}: {first['msg']}, got {str(first.get('input'))[:200]}")

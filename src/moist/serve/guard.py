@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from moist.errors import UserError
 from moist.serve.batching import Batcher
 from moist.serve.metrics import Metrics
 from moist.serve.refusal import Refusal, error_body
 from moist.serve.settings import ServeSettings
+
+try:
+    import anyio
+except ImportError as error:
+    raise UserError("serving needs anyio, which is not installed; pip install 'moist[serve]'") from error
 
 __all__ = ["PREDICT", "Guard"]
 
@@ -97,8 +102,9 @@ class Guard:
             if name == b"content-length" and value.isdigit() and int(value[:20]) > limit:
                 raise too_large
         try:
-            return await asyncio.wait_for(_read(receive, limit, too_large), self._settings.body_timeout)
-        except asyncio.TimeoutError:
+            with anyio.fail_after(self._settings.body_timeout):
+                return await _read(receive, limit, too_large)
+        except TimeoutError:
             seconds = self._settings.body_timeout
             raise Refusal(408, f"the body of a request must arrive within {seconds:g} s; it did not") from None
 

@@ -8,7 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from moist.serve.reading import IMAGE_TYPES, NPY_TYPES
 
-__all__ = ["ErrorAnswer", "ModelAnswer", "PredictAnswer", "Reloaded", "State", "predict_body", "refusals"]
+__all__ = [
+    "ErrorAnswer",
+    "ModelAnswer",
+    "PredictAnswer",
+    "PredictQuery",
+    "Reloaded",
+    "State",
+    "predict_request",
+    "refusals",
+]
 
 
 class _Answer(BaseModel):
@@ -32,6 +41,13 @@ class Vote(_Answer):
     domain: int
     label: str
     probability: float
+
+
+class PredictQuery(BaseModel):
+    """What the address of a prediction may ask for."""
+
+    top: int | None = Field(None, ge=1, description="the most probable classes to name; by default all")
+    votes: bool = Field(False, description="also tell what each specialist says; of one input alone")
 
 
 EXAMPLE_ANSWER: dict[str, Any] = {
@@ -119,8 +135,8 @@ EXAMPLES = {
 }
 
 
-def predict_body(kind: str) -> dict[str, Any]:
-    """Return the OpenAPI entry of a prediction's body, with the example of this kind of model first."""
+def predict_request(kind: str) -> dict[str, Any]:
+    """Return the OpenAPI entry of a prediction's query and body, with the example of this kind of model first."""
     ordered = dict(sorted(EXAMPLES.items(), key=lambda item: item[0] != kind))
     entry: dict[str, Any] = {"type": "object", "additionalProperties": False, "required": ["inputs"]}
     entry["properties"] = {"inputs": {"type": "array", "minItems": 1, "items": _json_input(kind)}}
@@ -134,7 +150,12 @@ def predict_body(kind: str) -> dict[str, Any]:
     part = {"type": "array", "minItems": 1, "items": binary if kind == "vision" else {"type": "string"}}
     form = {"type": "object", "required": ["inputs"], "properties": {"inputs": part}}
     content["multipart/form-data"] = {"schema": form}
-    return {"requestBody": {"required": True, "content": content}}
+    asked = PredictQuery.model_json_schema()["properties"]
+    query = [
+        {"name": name, "in": "query", "required": False, "schema": schema, "description": schema.pop("description")}
+        for name, schema in asked.items()
+    ]
+    return {"parameters": query, "requestBody": {"required": True, "content": content}}
 
 
 def _json_input(kind: str) -> dict[str, Any]:
