@@ -15,6 +15,8 @@ from moist.types import UserError
 Make = Callable[..., DistillSettings]
 NO_CONTROLS = {"enabled": False}
 
+EXIT = {"trunk_stages": 1, "router": {"reads": "trunk"}, "exit": {"width": 2}}
+
 
 def test_the_chosen_shape_keeps_the_budget_and_says_why(digits: Make, tmp_path: Path) -> None:
     settings = digits(budget={"macs": 1200}, controls=NO_CONTROLS)
@@ -64,6 +66,7 @@ def test_convolutional_students_are_tried_with_late_branches_and_wide_ones(digit
     [
         ({"budget": {"macs": 100}}, "the cheapest of family 'mlp' costs 202 per input"),
         ({"budget": {"macs": 900}, "mixture": {"method": "random"}}, "budget.macs needs mixture.method=joint"),
+        ({"budget": {"macs": 900}, "mixture": EXIT}, "specialists of one size, got mixture.exit"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(digits: Make, tmp_path: Path, changes: dict, message: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from moist.mixture import expected_load, mixture_cost
+from moist.mixture import mixture_cost
 from moist.progress import say
 from moist.recipes.measure import combine
 from moist.recipes.plan import make_plan
@@ -104,6 +104,8 @@ def _check(space: Workspace) -> None:
         raise UserError(
             f"budget.macs needs mixture.method=joint, got {method!r}; set it, or choose the widths yourself"
         )
+    if space.settings.mixture.exit is not None:
+        raise UserError("budget.macs chooses among specialists of one size, got mixture.exit; leave out one of the two")
     if space.settings.student.family == "torch":
         raise UserError("budget.macs needs a student family with a width, got 'torch'; choose another, or no budget")
     if space.splits.validation is None or space.splits.validation.target is None:
@@ -175,7 +177,7 @@ def _shape(space: Workspace, kind: _Kind, steps: int) -> _Shape:
     shaped = settings.model_copy(update={"student": student, "mixture": mixture, "budget": BudgetSettings()})
     with torch.random.fork_rng(devices=[]):
         built = new_mixture(replace(space, settings=shaped), mixture).deploy()
-    active, _ = mixture_cost(built, space.example(64), expected_load(kind.num_domains, mixture.exit))
+    active, _ = mixture_cost(built, space.example(64), [1 / kind.num_domains] * kind.num_domains)
     return _Shape(shaped, active.macs)
 
 
