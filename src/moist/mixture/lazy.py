@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from moist.runtime.residents import Residents
 from moist.types import UserError
 
 __all__ = ["LazySpecialists", "give_weights", "hollow"]
@@ -44,28 +43,21 @@ class LazySpecialists(nn.Module):
         max_resident: int | None = None,
     ) -> None:
         super().__init__()
-        if max_resident is not None and max_resident < 1:
-            raise UserError(
-                f"max_resident must be at least 1, for one specialist is needed to answer, got {max_resident}; "
-                "raise it, or leave it out to keep all in memory"
-            )
         self.max_resident = max_resident
         self._num_specialists = num_specialists
         self._open_weights = open_weights
-        # In a list, so that it is no submodule: it has no values to move.
+        # In a list, so that they are no submodules: they have no values to move.
         self._templates = [hollow(template) for template in templates]
         self._moves: list[Callable[[Tensor], Tensor]] = []
         self._start_empty()
 
     def _start_empty(self) -> None:
-        self._resident: OrderedDict[int, nn.Module] = OrderedDict()
-        self._lock = threading.RLock()
+        self._residents: Residents[nn.Module] = Residents(self._open, [0] * self._num_specialists, self.max_resident)
 
     @property
     def resident(self) -> tuple[int, ...]:
         """Numbers of the specialists in memory, the one used last at the end."""
-        with self._lock:
-            return tuple(self._resident)
+        return self._residents.resident
 
     def __len__(self) -> int:
         return self._num_specialists
@@ -76,14 +68,7 @@ class LazySpecialists(nn.Module):
     def __getitem__(self, k: int) -> nn.Module:
         if not 0 <= k < self._num_specialists:
             raise IndexError(f"specialists are numbered 0 to {self._num_specialists - 1}, got {k}")
-        with self._lock:
-            if k not in self._resident:
-                # Room is made first, so that there are never more than max_resident at once.
-                while self.max_resident is not None and len(self._resident) >= self.max_resident:
-                    self._resident.popitem(last=False)
-                self._resident[k] = self._open(k)
-            self._resident.move_to_end(k)
-            return self._resident[k]
+        return self._residents[k]
 
     def _open(self, k: int) -> nn.Module:
         # Weights made inside inference mode could never be trained or differentiated through afterwards.
@@ -96,23 +81,23 @@ class LazySpecialists(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or convert the specialists in memory, and remember to do so with the others."""
-        with self._lock:
+        with self._residents.held() as opened:
             self._moves.append(fn)
-            for specialist in self._resident.values():
+            for specialist in opened:
                 specialist._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of all specialists."""
-        with self._lock:
+        with self._residents.held() as opened:
             super().train(mode)
-            for specialist in self._resident.values():
+            for specialist in opened:
                 specialist.train(mode)
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         # A lock cannot be copied; what was open is opened again.
-        return {key: value for key, value in self.__dict__.items() if key not in ("_lock", "_resident")}
+        return {key: value for key, value in self.__dict__.items() if key != "_residents"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]

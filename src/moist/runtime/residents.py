@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from moist.errors import UserError
@@ -75,6 +76,12 @@ class Residents(Generic[T]):
                 self._open[k] = self._open_one(k)
             self._open.move_to_end(k)
             return self._open[k]
+
+    @contextmanager
+    def held(self) -> Iterator[list[T]]:
+        """Give what is open; until the context ends nothing is opened or let go."""
+        with self._lock:
+            yield list(self._open.values())
 
     def _has_room(self, size: int) -> bool:
         return len(self._open) < self._most and self.bytes + size <= self._budget
