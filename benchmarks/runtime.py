@@ -5,7 +5,8 @@ the ratios of these medians are reported as median, least and greatest over the 
 measured in processes of their own. Mixtures of other sizes than the bundle's repeat its specialists behind an untrained
 router: their answers mean nothing, their times do.
 
-    python benchmarks/runtime.py --bundle runs/cifar10/seed-0/bundle
+    moist distill benchmarks/eight.yaml
+    python benchmarks/runtime.py --bundle runs/eight/bundle
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Subject:
 def main() -> None:
     """Measure everything, print, and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", required=True, help="bundle of the cifar10 recipe")
+    parser.add_argument("--bundle", required=True, help="the bundle of a run on images, with specialists of one size")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--out", default=str(TARGET))
     arguments = parser.parse_args()
@@ -122,7 +123,7 @@ def measure(bundle: Path, folder: Path, rounds: int) -> dict[str, Any]:
         "int8": make_subject(quantised, described, folder / "int8"),
     }
     raw = test_rows(data)
-    student = equal_student(facts)
+    student = equal_student(bundle.parent)
     rival = None if student is None else int8_student(student, facts, parts, mixture, data)
     measured: dict[str, Any] = {}
     with pinned(1):
@@ -173,10 +174,9 @@ def test_rows(data: ExportData) -> np.ndarray:
     return np.ascontiguousarray(data.test.inputs[rows])
 
 
-def equal_student(facts: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the cheapest measured single student that is at least as accurate as the mixture."""
-    name = (facts["config"] or {}).get("name")
-    results = read_json(PROJECT / "results" / f"{name}.json")
+def equal_student(run: Path) -> Mapping[str, Any] | None:
+    """Return the cheapest single student of a run that is at least as accurate as its mixture."""
+    results = read_json(run / "metrics.json")
     goal = results["systems"]["mixture"]["accuracy"]["mean"]
     enough = [entry for entry in results["frontier"] if entry["accuracy"]["mean"] >= goal and "width" in entry]
     return min(enough, key=lambda entry: entry["active_macs"], default=None)
@@ -433,7 +433,7 @@ def result(
     return {
         "schema": 1,
         "name": "bench-runtime",
-        "command": "python benchmarks/runtime.py --bundle runs/cifar10/seed-0/bundle",
+        "command": "python benchmarks/runtime.py --bundle runs/eight/bundle",
         "date": datetime.date.today().isoformat(),
         "bundle": {
             "name": facts["config"]["name"],

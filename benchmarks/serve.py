@@ -1,6 +1,6 @@
 """Time the server: a lone client against the bare session and an empty endpoint, and a minute at twice saturation.
 
-The model has the sizes of the ``cifar10`` recipe and random weights: what an input costs does not depend on them. It is
+The model has the sizes of ``eight.yaml`` and random weights: what an input costs does not depend on them. It is
 exported, and served by ``moist serve`` in a process of its own; PNG pictures are sent over kept connections.
 
     python benchmarks/serve.py
@@ -36,7 +36,7 @@ from moist.config import load_config
 from moist.data import ImageSchema, ImageTransform
 from moist.export import export_bundle
 from moist.mixture import build_mixture, save_bundle
-from moist.recipes import DistillSettings, shipped_configs
+from moist.recipes import DistillSettings
 from moist.recipes.results import machine
 from moist.runtime import RoutedSession
 from moist.storage import write_json
@@ -70,9 +70,9 @@ def main() -> None:
 
 
 def make_bundle(path: Path) -> Path:
-    """Save a mixture of the recipe's sizes with random weights."""
+    """Save a mixture of these sizes with random weights."""
     torch.manual_seed(0)
-    settings = load_config(DistillSettings, shipped_configs()["cifar10"])
+    settings = load_config(DistillSettings, PROJECT / "benchmarks" / "eight.yaml")
     schema = ImageSchema(32, 32, 3)
     transform = ImageTransform(schema, (0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
     example = transform.to_tensor(torch.from_numpy(pictures(8)))
@@ -270,7 +270,7 @@ def result(
         "command": "python benchmarks/serve.py",
         "date": datetime.date.today().isoformat(),
         "data": {"name": "random pictures, 32 x 32 x 3, PNG"},
-        "teacher": {"name": "none: random weights of the cifar10 recipe's sizes"},
+        "teacher": {"name": "none: random weights of the sizes in benchmarks/eight.yaml"},
         "seeds": [0],
         "versions": {
             **{name: version(name) for name in ("moist", "fastapi", "uvicorn", "onnxruntime")},
