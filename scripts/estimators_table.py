@@ -92,7 +92,8 @@ def densities(document: Mapping[str, Any]) -> str:
 
 def speed(document: Mapping[str, Any]) -> str:
     """Return the times of EM by number of rows."""
-    lines = ["### Speed of EM", "", "50 inputs, 8 experts, one thread, at most 100 iterations.", ""]
+    threads = document["machine"]["threads"]
+    lines = ["### Speed of EM", "", f"50 inputs, 8 experts, n_jobs={threads}, at most 100 iterations.", ""]
     lines += [row(["mixture", "rows", "iterations", "seconds", "CPU seconds"]), row(["---", *["---:"] * 4])]
     for kind, fits in document["measured"].items():
         lines += [

@@ -26,7 +26,7 @@ def test_each_gate_learns_the_sums_below_its_children():
     # Responsibilities 4, 3, 2, 1 of 10: the root sees 7 against 3, its children 4 against 3 and 2 against 1.
     gate = TreeGate.start(2, 2, np.zeros(1))
     for _ in range(20):
-        gate = gate.improved(np.ones((1, 1)), np.array([[4.0, 3.0, 2.0, 1.0]]))
+        gate = gate.after([step() for step in gate.steps(np.ones((1, 1)), np.array([[4.0, 3.0, 2.0, 1.0]]))])
     assert np.exp(gate.log_proba(np.ones((1, 1))))[0] == pytest.approx([0.4, 0.3, 0.2, 0.1], abs=1e-6)
 
 

@@ -73,6 +73,17 @@ def test_the_best_of_several_starts_is_kept():
     assert bounds[1] >= bounds[0]
 
 
+@pytest.mark.parametrize("estimator", [None, DecisionTreeClassifier(max_depth=1, random_state=0)])
+def test_threads_find_the_same_as_one(estimator):
+    def fit(n_jobs):
+        mixture = MixtureOfExpertsClassifier(3, estimator=estimator, n_jobs=n_jobs, max_iter=10, random_state=0)
+        return mixture.fit(MOONS, SIDES)
+
+    alone, together = fit(None), fit(3)
+    assert np.array_equal(alone.lower_bounds_, together.lower_bounds_)
+    assert np.array_equal(alone.predict_proba(MOONS), together.predict_proba(MOONS))
+
+
 def test_any_expert_with_weights_will_do_and_it_says_so():
     stumps = MixtureOfExpertsClassifier(
         3, estimator=DecisionTreeClassifier(max_depth=1), max_iter=10, random_state=0

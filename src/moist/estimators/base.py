@@ -33,6 +33,7 @@ class BaseMixture(BaseEstimator, ABC):  # type: ignore[misc]
     n_init: int
     max_iter: int
     tol: float
+    n_jobs: int | None
     random_state: Any
     verbose: int
     _experts: Any
@@ -96,7 +97,16 @@ class BaseMixture(BaseEstimator, ABC):  # type: ignore[misc]
             self.init,  # type: ignore[arg-type]
             random,
         )
-        return run_em(sample, gate, experts, start, max_iter=self.max_iter, tol=self.tol, verbose=bool(self.verbose))
+        return run_em(
+            sample,
+            gate,
+            experts,
+            start,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            n_jobs=self.n_jobs,
+            verbose=bool(self.verbose),
+        )
 
     def _penalty(self, sample: Sample, alpha: float) -> np.ndarray:
         """Return the ridge (D,) of each standardised input; the constant has none."""

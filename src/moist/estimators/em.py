@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 from scipy.special import logsumexp
+from sklearn.utils.parallel import Parallel, delayed
+from threadpoolctl import threadpool_limits
 
 from moist.estimators.experts import Experts
 from moist.estimators.gate import TreeGate
@@ -52,6 +54,7 @@ def run_em(
     *,
     max_iter: int,
     tol: float,
+    n_jobs: int | None = None,
     verbose: bool = False,
 ) -> Fit[E]:
     """Alternate M and E steps from given responsibilities until the gain is below ``tol``.
@@ -59,19 +62,32 @@ def run_em(
     Each M step only has to improve on what it starts from (generalised EM): that is all that a log-likelihood which
     never falls asks for.
 
+    The steps of gates and experts need nothing of each other: ``n_jobs`` threads share them, and find the same whatever
+    their number. The linear algebra itself keeps to one thread, for its arrays are narrow.
+
     Jordan and Jacobs 1994, "Hierarchical Mixtures of Experts and the EM Algorithm", section 4; Dempster, Laird and
     Rubin 1977, for generalised EM.
     """
     bounds: list[float] = []
     total = float(sample.weight_N.sum())
-    for iteration in range(1, max_iter + 1):
-        weighted_NK = responsibilities_NK * sample.weight_N[:, None]
-        gate = gate.improved(sample.design_ND, weighted_NK)
-        experts = experts.improved(sample, weighted_NK)
-        responsibilities_NK, likelihood_N = expect(sample, gate, experts)
-        bounds.append((float(sample.weight_N @ likelihood_N) - gate.penalty - experts.penalty) / total)
-        if verbose:
-            say(f"iteration {iteration}: penalised log-likelihood {bounds[-1]:.6f}")
-        if len(bounds) > 1 and bounds[-1] - bounds[-2] < tol:
-            return Fit(gate, experts, responsibilities_NK, tuple(bounds), True)
-    return Fit(gate, experts, responsibilities_NK, tuple(bounds), False)
+    converged = False
+    with threadpool_limits(1, "blas"), Parallel(n_jobs, require="sharedmem") as threads:
+        for iteration in range(1, max_iter + 1):
+            gate, experts = _maximize(sample, gate, experts, responsibilities_NK * sample.weight_N[:, None], threads)
+            responsibilities_NK, likelihood_N = expect(sample, gate, experts)
+            bounds.append((float(sample.weight_N @ likelihood_N) - gate.penalty - experts.penalty) / total)
+            if verbose:
+                say(f"iteration {iteration}: penalised log-likelihood {bounds[-1]:.6f}")
+            if len(bounds) > 1 and bounds[-1] - bounds[-2] < tol:
+                converged = True
+                break
+    return Fit(gate, experts, responsibilities_NK, tuple(bounds), converged)
+
+
+def _maximize(
+    sample: Sample, gate: TreeGate, experts: E, weighted_NK: np.ndarray, threads: Parallel
+) -> tuple[TreeGate, E]:
+    """Do the M step: every gate and every expert on its own; a gate sees all rows, so gates go first."""
+    gates = gate.steps(sample.design_ND, weighted_NK)
+    done = threads(delayed(step)() for step in (*gates, *experts.steps(sample, weighted_NK)))
+    return gate.after(done[: len(gates)]), experts.after(done[len(gates) :])

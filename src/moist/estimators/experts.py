@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 from sklearn.base import clone
 from typing_extensions import Self
 
-from moist.estimators.least_squares import solve_symmetric, weighted_gram
+from moist.estimators.least_squares import over_rows, solve_symmetric, weighted_gram
 from moist.estimators.sample import Sample
 from moist.estimators.softmax_regression import log_softmax, softmax_step, softplus
 
@@ -36,8 +37,15 @@ class Experts(Protocol):
         """Return log p_k(y | x) of a sample's targets as (N, K)."""
         ...
 
-    def improved(self, sample: Sample, weight_NK: np.ndarray) -> Self:
-        """Return experts whose weighted penalised log-likelihood is no lower, each under its own weights (N, K)."""
+    def steps(self, sample: Sample, weight_NK: np.ndarray) -> list[Callable[[], Any]]:
+        """Return a step of each expert, to be called, to where its penalised log-likelihood is no lower.
+
+        Each is weighted by its own column of (N, K).
+        """
+        ...
+
+    def after(self, done: Sequence[Any]) -> Self:
+        """Return the experts that the steps found."""
         ...
 
     def outputs(self, rows_ND: np.ndarray, design_ND: np.ndarray) -> np.ndarray:
@@ -71,14 +79,16 @@ class LogisticExperts:
         columns = [log_softmax(sample.design_ND @ coef_DC)[rows, sample.target_N] for coef_DC in self.coef_KDC]
         return np.stack(columns, axis=1)
 
-    def improved(self, sample: Sample, weight_NK: np.ndarray) -> LogisticExperts:
-        coef_KDC = np.empty_like(self.coef_KDC)
-        rows = np.arange(len(sample.target_N))
-        target_NC = np.zeros((len(rows), self.coef_KDC.shape[2]))
-        for k, coef_DC in enumerate(self.coef_KDC):
-            target_NC[rows, sample.target_N] = weight_NK[:, k]
-            coef_KDC[k] = softmax_step(sample.design_ND, coef_DC, target_NC, self.penalty_D)
-        return replace(self, coef_KDC=coef_KDC)
+    def steps(self, sample: Sample, weight_NK: np.ndarray) -> list[Callable[[], np.ndarray]]:
+        return [partial(self._step, k, sample, weight_N) for k, weight_N in enumerate(weight_NK.T)]
+
+    def _step(self, k: int, sample: Sample, weight_N: np.ndarray) -> np.ndarray:
+        target_NC = np.zeros((len(weight_N), self.coef_KDC.shape[2]))
+        target_NC[np.arange(len(weight_N)), sample.target_N] = weight_N
+        return softmax_step(sample.design_ND, self.coef_KDC[k], target_NC, self.penalty_D)
+
+    def after(self, done: Sequence[np.ndarray]) -> LogisticExperts:
+        return replace(self, coef_KDC=np.stack(done))
 
     def outputs(self, rows_ND: np.ndarray, design_ND: np.ndarray) -> np.ndarray:
         del rows_ND
@@ -111,19 +121,23 @@ class GaussianExperts:
         means_NK = sample.design_ND @ self.coef_KD.T
         return gaussian_log_likelihood(sample.target_N, means_NK, self.variance_K)
 
-    def improved(self, sample: Sample, weight_NK: np.ndarray) -> GaussianExperts:
-        """Return the exact maximum: weighted ridge regressions, then the variances that are left."""
-        coef_KD, variance_K = self.coef_KD.copy(), self.variance_K.copy()
-        for k, weight_N in enumerate(weight_NK.T):
-            total = float(weight_N.sum())
-            if total <= 0:
-                continue
-            matrix_DD = weighted_gram(sample.design_ND, weight_N) + np.diag(self.penalty_D)
-            coef_KD[k] = solve_symmetric(matrix_DD, (weight_N * sample.target_N) @ sample.design_ND)
-            left_N = sample.target_N - sample.design_ND @ coef_KD[k]
-            squares = float(weight_N @ left_N**2 + self.penalty_D @ coef_KD[k] ** 2)
-            variance_K[k] = max(squares / total, self.least)
-        return replace(self, coef_KD=coef_KD, variance_K=variance_K)
+    def steps(self, sample: Sample, weight_NK: np.ndarray) -> list[Callable[[], tuple[np.ndarray, float]]]:
+        return [partial(self._step, k, sample, weight_N) for k, weight_N in enumerate(weight_NK.T)]
+
+    def _step(self, k: int, sample: Sample, weight_N: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the exact maximum: a weighted ridge regression, then the variance that is left."""
+        total = float(weight_N.sum())
+        if total <= 0:
+            return self.coef_KD[k], float(self.variance_K[k])
+        matrix_DD = weighted_gram(sample.design_ND, weight_N) + np.diag(self.penalty_D)
+        coef_D = solve_symmetric(matrix_DD, over_rows(sample.design_ND, weight_N * sample.target_N))
+        left_N = sample.target_N - sample.design_ND @ coef_D
+        squares = float(weight_N @ left_N**2 + self.penalty_D @ coef_D**2)
+        return coef_D, max(squares / total, self.least)
+
+    def after(self, done: Sequence[tuple[np.ndarray, float]]) -> GaussianExperts:
+        coef, variance = zip(*done)
+        return replace(self, coef_KD=np.stack(coef), variance_K=np.array(variance))
 
     def outputs(self, rows_ND: np.ndarray, design_ND: np.ndarray) -> np.ndarray:
         del rows_ND
@@ -167,16 +181,16 @@ class FittedClassifiers:
         result: np.ndarray = np.log(self._probs(member, sample.rows_ND)[rows, sample.target_N])
         return result
 
-    def improved(self, sample: Sample, weight_NK: np.ndarray) -> FittedClassifiers:
-        """Fit each anew, and keep the new one only where it is no worse under its weights than the old one."""
-        members = []
-        for k, weight_N in enumerate(weight_NK.T):
-            fresh = clone(self.prototype).fit(sample.rows_ND, sample.target_N, sample_weight=weight_N)
-            members.append(_better(self._value(fresh, sample, weight_N), fresh, self._old(k, sample, weight_N)))
-        return replace(self, members=tuple(members))
+    def steps(self, sample: Sample, weight_NK: np.ndarray) -> list[Callable[[], Any]]:
+        return [partial(self._step, k, sample, weight_N) for k, weight_N in enumerate(weight_NK.T)]
 
-    def _old(self, k: int, sample: Sample, weight_N: np.ndarray) -> tuple[float, Any] | None:
-        return (self._value(self.members[k], sample, weight_N), self.members[k]) if self.members else None
+    def _step(self, k: int, sample: Sample, weight_N: np.ndarray) -> Any:
+        """Fit one anew, and keep the new one only where it is no worse under its weights than the old one."""
+        fresh = clone(self.prototype).fit(sample.rows_ND, sample.target_N, sample_weight=weight_N)
+        return _better(partial(self._value, sample=sample, weight_N=weight_N), fresh, self.members[k : k + 1])
+
+    def after(self, done: Sequence[Any]) -> FittedClassifiers:
+        return replace(self, members=tuple(done))
 
     def _value(self, member: Any, sample: Sample, weight_N: np.ndarray) -> float:
         return float(weight_N @ self._own_likelihood(member, sample))
@@ -214,24 +228,28 @@ class FittedRegressors:
         means_NK = self.outputs(sample.rows_ND, sample.design_ND)
         return gaussian_log_likelihood(sample.target_N, means_NK, self.variance_K)
 
-    def improved(self, sample: Sample, weight_NK: np.ndarray) -> FittedRegressors:
-        """Fit each anew, and keep the new one only where its weighted squares are no larger than the old one's."""
-        members, variance_K = [], self.variance_K.copy()
-        for k, weight_N in enumerate(weight_NK.T):
-            fresh = clone(self.prototype).fit(sample.rows_ND, sample.target_N, sample_weight=weight_N)
-            old = (-_squares(self.members[k], sample, weight_N), self.members[k]) if self.members else None
-            members.append(_better(-_squares(fresh, sample, weight_N), fresh, old))
-            total = max(float(weight_N.sum()), 1e-300)
-            variance_K[k] = max(_squares(members[k], sample, weight_N) / total, self.least)
-        return replace(self, members=tuple(members), variance_K=variance_K)
+    def steps(self, sample: Sample, weight_NK: np.ndarray) -> list[Callable[[], tuple[Any, float]]]:
+        return [partial(self._step, k, sample, weight_N) for k, weight_N in enumerate(weight_NK.T)]
+
+    def _step(self, k: int, sample: Sample, weight_N: np.ndarray) -> tuple[Any, float]:
+        """Fit one anew, and keep the new one only where its weighted squares are no larger than the old one's."""
+        fresh = clone(self.prototype).fit(sample.rows_ND, sample.target_N, sample_weight=weight_N)
+        member = _better(lambda one: -_squares(one, sample, weight_N), fresh, self.members[k : k + 1])
+        total = max(float(weight_N.sum()), 1e-300)
+        return member, max(_squares(member, sample, weight_N) / total, self.least)
+
+    def after(self, done: Sequence[tuple[Any, float]]) -> FittedRegressors:
+        members, variance = zip(*done)
+        return replace(self, members=members, variance_K=np.array(variance))
 
     def outputs(self, rows_ND: np.ndarray, design_ND: np.ndarray) -> np.ndarray:
         del design_ND
         return np.stack([np.ravel(member.predict(rows_ND)) for member in self.members], axis=1)
 
 
-def _better(value: float, fresh: Any, old: tuple[float, Any] | None) -> Any:
-    return fresh if old is None or value >= old[0] else old[1]
+def _better(value: Callable[[Any], float], fresh: Any, old: Sequence[Any]) -> Any:
+    """Return the fresh one unless the old one, where there is one, has a higher value."""
+    return max((fresh, *old), key=value)
 
 
 def _squares(member: Any, sample: Sample, weight_N: np.ndarray) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from typing_extensions import Self
@@ -55,20 +56,24 @@ class TreeGate:
             log_NP = (log_NP[:, :, None] + branches_NPB).reshape(len(design_ND), -1)
         return log_NP
 
-    def improved(self, design_ND: np.ndarray, target_NK: np.ndarray) -> Self:
-        """Return gates after one step each towards weighted responsibilities (N, K) of the leaves.
+    def steps(self, design_ND: np.ndarray, target_NK: np.ndarray) -> list[Callable[[], np.ndarray]]:
+        """Return one step of each gate towards weighted responsibilities (N, K) of the leaves, to be called.
 
         A gate's target for a child is the responsibility of all leaves below that child (Jordan and Jacobs 1994,
         equations 21 to 23).
         """
-        coef_PDB = self.coef_PDB.copy()
+        steps: list[Callable[[], np.ndarray]] = []
         for nodes in self._levels():
             num_nodes = nodes.stop - nodes.start
             below = target_NK.reshape(len(target_NK), num_nodes, self.branching, -1).sum(axis=3)
             for position, node in enumerate(range(nodes.start, nodes.stop)):
                 target_NB = np.ascontiguousarray(below[:, position])
-                coef_PDB[node] = softmax_step(design_ND, coef_PDB[node], target_NB, self.penalty_D)
-        return replace(self, coef_PDB=coef_PDB)
+                steps.append(partial(softmax_step, design_ND, self.coef_PDB[node], target_NB, self.penalty_D))
+        return steps
+
+    def after(self, done: Sequence[np.ndarray]) -> Self:
+        """Return the gates that the steps found."""
+        return replace(self, coef_PDB=np.stack(done))
 
     def _levels(self) -> Iterator[slice]:
         """Yield the positions of the gates of each level."""

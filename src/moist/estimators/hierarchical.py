@@ -147,6 +147,8 @@ class HierarchicalMixtureOfExpertsClassifier(_Tree, ClassifierMixture):
         Most iterations of EM.
     tol : float, default=1e-4
         EM ends when an iteration raises the penalised log-likelihood per row by less.
+    n_jobs : int, default=None
+        Threads that share the steps of gates and experts; the result is the same. None stands for 1, -1 for all cores.
     random_state : int, RandomState instance or None, default=None
         Of the starts.
     verbose : int, default=0
@@ -211,6 +213,7 @@ class HierarchicalMixtureOfExpertsClassifier(_Tree, ClassifierMixture):
         n_init: int = 1,
         max_iter: int = 100,
         tol: float = 1e-4,
+        n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -223,6 +226,7 @@ class HierarchicalMixtureOfExpertsClassifier(_Tree, ClassifierMixture):
         self.n_init = n_init
         self.max_iter = max_iter
         self.tol = tol
+        self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 
@@ -265,6 +269,8 @@ class HierarchicalMixtureOfExpertsRegressor(_Tree, RegressorMixture):
         Most iterations of EM.
     tol : float, default=1e-4
         EM ends when an iteration raises the penalised log-likelihood per row by less.
+    n_jobs : int, default=None
+        Threads that share the steps of gates and experts; the result is the same. None stands for 1, -1 for all cores.
     random_state : int, RandomState instance or None, default=None
         Of the starts.
     verbose : int, default=0
@@ -330,6 +336,7 @@ class HierarchicalMixtureOfExpertsRegressor(_Tree, RegressorMixture):
         n_init: int = 1,
         max_iter: int = 100,
         tol: float = 1e-4,
+        n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -343,6 +350,7 @@ class HierarchicalMixtureOfExpertsRegressor(_Tree, RegressorMixture):
         self.n_init = n_init
         self.max_iter = max_iter
         self.tol = tol
+        self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 

@@ -40,6 +40,8 @@ class MixtureOfExpertsClassifier(ClassifierMixture):
         Most iterations of EM.
     tol : float, default=1e-4
         EM ends when an iteration raises the penalised log-likelihood per row by less.
+    n_jobs : int, default=None
+        Threads that share the steps of gates and experts; the result is the same. None stands for 1, -1 for all cores.
     random_state : int, RandomState instance or None, default=None
         Of the starts.
     verbose : int, default=0
@@ -102,6 +104,7 @@ class MixtureOfExpertsClassifier(ClassifierMixture):
         n_init: int = 1,
         max_iter: int = 100,
         tol: float = 1e-4,
+        n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -113,6 +116,7 @@ class MixtureOfExpertsClassifier(ClassifierMixture):
         self.n_init = n_init
         self.max_iter = max_iter
         self.tol = tol
+        self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 
@@ -154,6 +158,8 @@ class MixtureOfExpertsRegressor(RegressorMixture):
         Most iterations of EM.
     tol : float, default=1e-4
         EM ends when an iteration raises the penalised log-likelihood per row by less.
+    n_jobs : int, default=None
+        Threads that share the steps of gates and experts; the result is the same. None stands for 1, -1 for all cores.
     random_state : int, RandomState instance or None, default=None
         Of the starts.
     verbose : int, default=0
@@ -216,6 +222,7 @@ class MixtureOfExpertsRegressor(RegressorMixture):
         n_init: int = 1,
         max_iter: int = 100,
         tol: float = 1e-4,
+        n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -228,6 +235,7 @@ class MixtureOfExpertsRegressor(RegressorMixture):
         self.n_init = n_init
         self.max_iter = max_iter
         self.tol = tol
+        self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 

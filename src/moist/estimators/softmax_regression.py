@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import expit
 
-from moist.estimators.least_squares import solve_symmetric, weighted_gram
+from moist.estimators.least_squares import over_rows, solve_symmetric, weighted_gram
 
 __all__ = ["log_softmax", "softmax_step", "softplus"]
 
@@ -89,12 +89,12 @@ def _binary_step(
     first_N, weight_N = target_N2[:, 0], target_N2.sum(axis=1)
 
     def value_at(u_D: np.ndarray, score_N: np.ndarray) -> float:
-        return float(first_N @ score_N - weight_N @ softplus(score_N) - penalty_D @ u_D**2)
+        return float(np.dot(first_N, score_N) - np.dot(weight_N, softplus(score_N)) - penalty_D @ u_D**2)
 
     u_D = (coef_D2[:, 0] - coef_D2[:, 1]) / 2
     score_N = 2 * (design_ND @ u_D)
     probs_N = expit(score_N)
-    half_gradient_D = (first_N - weight_N * probs_N) @ design_ND - penalty_D * u_D
+    half_gradient_D = over_rows(design_ND, first_N - weight_N * probs_N) - penalty_D * u_D
     # A direction need not be exact, the step along it is checked: rows that hardly bend the objective are left out, and
     # of many rows some tell as much (Roosta-Khorasani and Mahoney 2016, "Sub-Sampled Newton Methods").
     bend_N = 2 * weight_N * probs_N * (1 - probs_N)
@@ -130,7 +130,7 @@ class _Problem:
 
     def gradient(self, coef_DC: np.ndarray, probs_NC: np.ndarray) -> np.ndarray:
         left_NC = self.target_NC - self.weight_N1 * probs_NC
-        result: np.ndarray = self.design_ND.T @ left_NC - self.penalty_D1 * coef_DC
+        result: np.ndarray = over_rows(self.design_ND, left_NC) - self.penalty_D1 * coef_DC
         return result
 
     def curvature(self, vector_DC: np.ndarray, probs_NC: np.ndarray) -> np.ndarray:
@@ -139,12 +139,12 @@ class _Problem:
         moved_NC -= np.einsum("nc,nc->n", probs_NC, moved_NC)[:, None]
         moved_NC *= probs_NC
         moved_NC *= self.weight_N1
-        result: np.ndarray = self.design_ND.T @ moved_NC + self.penalty_D1 * vector_DC
+        result: np.ndarray = over_rows(self.design_ND, moved_NC) + self.penalty_D1 * vector_DC
         return result
 
     def diagonal(self, probs_NC: np.ndarray) -> np.ndarray:
         spread_NC = self.weight_N1 * probs_NC * (1 - probs_NC)
-        result: np.ndarray = np.square(self.design_ND).T @ spread_NC + self.penalty_D1
+        result: np.ndarray = over_rows(np.square(self.design_ND), spread_NC) + self.penalty_D1
         return result
 
 
