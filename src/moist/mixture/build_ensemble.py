@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from moist.data import InputShape
 from moist.errors import UserError
-from moist.mixture.build import MixtureSettings
 from moist.mixture.ensemble import CoverageGate, SpecialistEnsemble
+from moist.mixture.settings import MixtureSettings
 from moist.students import StudentSettings, build_stages, create_student
 
 __all__ = ["build_ensemble", "classes_each", "new_class_specialist", "start_from_generalist"]

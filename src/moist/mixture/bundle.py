@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import moist
 from moist.data import InputShape, schema_from_dict, transform_from_dict
 from moist.evaluation import count_cost
-from moist.mixture.build import MixtureSettings, build_gate, build_mixture
+from moist.mixture.build import build_mixture
 from moist.mixture.build_ensemble import build_ensemble
 from moist.mixture.bundle_files import (
     SCHEMA,
@@ -34,9 +34,11 @@ from moist.mixture.bundle_files import (
 from moist.mixture.card import CARD, model_card
 from moist.mixture.early_exit import expected_load
 from moist.mixture.ensemble import CoverageGate, SpecialistEnsemble
+from moist.mixture.gates import build_gate
 from moist.mixture.lazy import LazySpecialists, give_weights
 from moist.mixture.model import MixtureOfSpecialists
 from moist.mixture.own_classes import build_tail, own_classes
+from moist.mixture.settings import MixtureSettings
 from moist.students import StudentSettings, build_stages, create_student
 from moist.types import Cost, UserError
 

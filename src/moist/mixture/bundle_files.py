@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from moist.folders import SAFE_NAME, SealedFolder, record_files
-from moist.mixture.build import MixtureSettings
 from moist.mixture.model import InferenceSettings
+from moist.mixture.settings import MixtureSettings
 from moist.students import StudentSettings
 from moist.types import UserError
 
