@@ -3,13 +3,11 @@
 import json
 import multiprocessing
 import os
-import signal
-import threading
-import time
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from interrupting import interrupt_once_started
 from training_examples import Digits, LabelTask
 
 from moist.training import Job, JobFailed, JobsSettings, TrainingSettings, fit, run_jobs
@@ -96,7 +94,7 @@ def test_a_job_that_is_killed_is_run_again_and_resumes(tmp_path, name):
 
 def test_the_time_of_all_attempts_is_counted(tmp_path):
     job = Job("count", "job_functions:count", {"steps": 30}, tmp_path / "count")
-    interrupt_once_started(tmp_path, job)
+    interrupt_once_started(tmp_path, lambda: run(job))
     spent = json.loads((tmp_path / "count" / "job.json").read_text())["seconds"]
     result = run(job)["count"]
     assert 0 < spent < result.seconds
@@ -170,33 +168,14 @@ def test_the_environment_is_left_as_it_was(tmp_path, log):
     assert dict(os.environ) == before
 
 
-def interrupt_once_started(tmp_path, job):
-    """Run a job and press Ctrl-C when it has begun."""
-
-    def press():
-        while not (tmp_path / "started.txt").exists():
-            time.sleep(0.02)
-        time.sleep(0.2)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    # A shell starts background commands with Ctrl-C ignored, and they hand that on to their children.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        threading.Thread(target=press, daemon=True).start()
-        with pytest.raises(KeyboardInterrupt):
-            run(job)
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def test_on_ctrl_c_jobs_save_and_a_later_call_goes_on(tmp_path):
-    interrupt_once_started(tmp_path, Job("count", "job_functions:count", {"steps": 40}, tmp_path / "count"))
+    job = Job("count", "job_functions:count", {"steps": 40}, tmp_path / "count")
+    interrupt_once_started(tmp_path, lambda: run(job))
     saved = int((tmp_path / "count" / "steps.txt").read_text())
     assert 0 < saved < 40
     assert not alive(tmp_path)
 
-    result = run(Job("count", "job_functions:count", {"steps": 40}, tmp_path / "count"))["count"]
-    assert result.value == {"steps": 40, "resumed_at": saved}
+    assert run(job)["count"].value == {"steps": 40, "resumed_at": saved}
 
 
 def test_when_one_job_fails_the_others_save(tmp_path):

@@ -1,12 +1,10 @@
 """Jobs on a real Ray: the results of local processes, deaths survived, errors passed on."""
 
 import os
-import signal
 import sys
-import threading
-import time
 
 import pytest
+from interrupting import interrupt_once_started
 from training_examples import Digits, LabelTask
 
 from moist.training import Job, JobFailed, JobsSettings, TrainingSettings, fit, run_jobs
@@ -84,20 +82,7 @@ def test_a_folder_that_the_driver_cannot_see_is_told_of(ray, tmp_path, monkeypat
 
 def test_on_ctrl_c_jobs_save_and_a_later_call_goes_on(ray, tmp_path):
     job = Job("count", "job_functions:count", {"steps": 60}, tmp_path / "count")
-
-    def press():
-        while not (tmp_path / "started.txt").exists():
-            time.sleep(0.02)
-        time.sleep(0.2)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        threading.Thread(target=press, daemon=True).start()
-        with pytest.raises(KeyboardInterrupt):
-            run(job)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    interrupt_once_started(tmp_path, lambda: run(job))
     saved = int((tmp_path / "count" / "steps.txt").read_text())
     assert 0 < saved < 60
     assert run(job)["count"].value == {"steps": 60, "resumed_at": saved}
