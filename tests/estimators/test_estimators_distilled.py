@@ -47,6 +47,13 @@ def test_the_fast_answer_is_the_mixtures_own(mixture):
     assert mixture.route(X).tolist() == routing.expert_indices[:, 0].tolist()
 
 
+def test_arrays_checked_at_a_glance_are_read_as_any_others(mixture):
+    assert np.array_equal(mixture.predict_proba(X[:5]), mixture.predict_proba(X[:5].tolist()))
+    assert np.array_equal(mixture.predict_proba(np.asfortranarray(X)), mixture.predict_proba(X))
+    with pytest.raises(ValueError, match="contains NaN"):
+        mixture.predict_proba(np.full((1, X.shape[1]), np.nan))
+
+
 def test_the_cost_is_router_and_one_specialist(mixture):
     # 13 inputs to 3 scores; 13 to 8 hidden units to 3 classes.
     assert mixture.cost_ == 13 * 3 + 13 * 8 + 8 * 3

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from moist.estimators.gate import TreeGate
+from moist.estimators.sample import Sample
 
 
 def test_a_gate_without_preference_is_uniform():
@@ -24,9 +25,10 @@ def test_a_leaf_has_the_product_along_its_path():
 
 def test_each_gate_learns_the_sums_below_its_children():
     # Responsibilities 4, 3, 2, 1 of 10: the root sees 7 against 3, its children 4 against 3 and 2 against 1.
-    gate = TreeGate.start(2, 2, np.zeros(1))
+    one, gate = np.ones((1, 1)), TreeGate.start(2, 2, np.zeros(1))
+    sample = Sample(one, one, np.zeros(1), np.array([10.0]))
     for _ in range(20):
-        gate = gate.after([step() for step in gate.steps(np.ones((1, 1)), np.array([[4.0, 3.0, 2.0, 1.0]]))])
+        gate = gate.after([step() for step in gate.steps(sample, np.array([[4.0, 3.0, 2.0, 1.0]]))])
     assert np.exp(gate.log_proba(np.ones((1, 1))))[0] == pytest.approx([0.4, 0.3, 0.2, 0.1], abs=1e-6)
 
 

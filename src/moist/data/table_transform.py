@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -42,13 +43,22 @@ class TableTransform:
 
     def encode(self, raw: np.ndarray) -> np.ndarray:
         """Return float32 (N, D) of raw rows, float32 (N, F)."""
-        numeric, categorical = _positions(self.schema)
-        numbers = raw[:, numeric].astype(np.float64)
+        numeric, categorical, mean, std = self._arrays
+        numbers = raw[:, numeric] if categorical else raw
+        standard = (numbers - mean) / std
         missing = np.isnan(numbers)
-        standard = np.where(missing, 0.0, (numbers - np.array(self.mean)) / np.array(self.std))
+        if missing.any():
+            standard[missing] = 0.0
+        if not self.marked and not categorical:
+            return standard.astype(np.float32)
         marks = missing[:, list(self.marked)]
         codes = np.nan_to_num(raw[:, categorical] + 1, nan=0.0)
         return np.concatenate([standard, marks, codes], axis=1, dtype=np.float32)
+
+    @cached_property
+    def _arrays(self) -> tuple[list[int], list[int], np.ndarray, np.ndarray]:
+        """Return the positions of numbers and categories, and statistics as arrays: for one row, making them counts."""
+        return *_positions(self.schema), np.array(self.mean), np.array(self.std)
 
     def to_tensor(self, encoded: Tensor) -> Tensor:
         """Return a batch of encoded rows as it is."""

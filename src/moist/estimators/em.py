@@ -88,6 +88,6 @@ def _maximize(
     sample: Sample, gate: TreeGate, experts: E, weighted_NK: np.ndarray, threads: Parallel
 ) -> tuple[TreeGate, E]:
     """Do the M step: every gate and every expert on its own; a gate sees all rows, so gates go first."""
-    gates = gate.steps(sample.design_ND, weighted_NK)
+    gates = gate.steps(sample, weighted_NK)
     done = threads(delayed(step)() for step in (*gates, *experts.steps(sample, weighted_NK)))
     return gate.after(done[: len(gates)]), experts.after(done[len(gates) :])

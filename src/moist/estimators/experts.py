@@ -85,7 +85,7 @@ class LogisticExperts:
     def _step(self, k: int, sample: Sample, weight_N: np.ndarray) -> np.ndarray:
         target_NC = np.zeros((len(weight_N), self.coef_KDC.shape[2]))
         target_NC[np.arange(len(weight_N)), sample.target_N] = weight_N
-        return softmax_step(sample.design_ND, self.coef_KDC[k], target_NC, self.penalty_D)
+        return softmax_step(sample.design_ND, self.coef_KDC[k], target_NC, self.penalty_D, sample.weight_N)
 
     def after(self, done: Sequence[np.ndarray]) -> LogisticExperts:
         return replace(self, coef_KDC=np.stack(done))

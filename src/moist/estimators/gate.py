@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from typing_extensions import Self
 
+from moist.estimators.sample import Sample
 from moist.estimators.softmax_regression import log_softmax, softmax_step
 
 __all__ = ["TreeGate"]
@@ -56,7 +57,7 @@ class TreeGate:
             log_NP = (log_NP[:, :, None] + branches_NPB).reshape(len(design_ND), -1)
         return log_NP
 
-    def steps(self, design_ND: np.ndarray, target_NK: np.ndarray) -> list[Callable[[], np.ndarray]]:
+    def steps(self, sample: Sample, target_NK: np.ndarray) -> list[Callable[[], np.ndarray]]:
         """Return one step of each gate towards weighted responsibilities (N, K) of the leaves, to be called.
 
         A gate's target for a child is the responsibility of all leaves below that child (Jordan and Jacobs 1994,
@@ -68,8 +69,11 @@ class TreeGate:
             below = target_NK.reshape(len(target_NK), num_nodes, self.branching, -1).sum(axis=3)
             for position, node in enumerate(range(nodes.start, nodes.stop)):
                 target_NB = np.ascontiguousarray(below[:, position])
-                steps.append(partial(softmax_step, design_ND, self.coef_PDB[node], target_NB, self.penalty_D))
+                steps.append(partial(self._step, node, sample, target_NB))
         return steps
+
+    def _step(self, node: int, sample: Sample, target_NB: np.ndarray) -> np.ndarray:
+        return softmax_step(sample.design_ND, self.coef_PDB[node], target_NB, self.penalty_D, sample.weight_N)
 
     def after(self, done: Sequence[np.ndarray]) -> Self:
         """Return the gates that the steps found."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
@@ -13,6 +14,8 @@ __all__ = ["log_softmax", "softmax_step", "softplus"]
 
 MOST_PRODUCTS = 15
 ENOUGH = 0.1  # of the gradient's length: EM moves the targets after every step, so a closer solution is wasted
+NEGLIGIBLE = 1e-3  # share of a row: behind a gate that decides, most rows are another expert's
+MOST_OF_WEIGHT = 0.9
 SUFFICIENT = 1e-4
 MOST_HALVINGS = 40
 BEND_ROWS = 8192  # and at least a hundred for each input
@@ -28,7 +31,11 @@ def log_softmax(logits_NC: np.ndarray) -> np.ndarray:
 
 
 def softmax_step(
-    design_ND: np.ndarray, coef_DC: np.ndarray, target_NC: np.ndarray, penalty_D: np.ndarray
+    design_ND: np.ndarray,
+    coef_DC: np.ndarray,
+    target_NC: np.ndarray,
+    penalty_D: np.ndarray,
+    whole_N: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return better coefficients of Σ_nc t_nc log softmax(x_n B)_c - ½ Σ_d λ_d |B_d|², after one Newton step.
 
@@ -42,6 +49,8 @@ def softmax_step(
         coef_DC: (D, C) where to start; with two classes, the one column the negative of the other.
         target_NC: (N, C) non-negative; a row sums to the row's weight.
         penalty_D: (D,) ridge of each input, 0 for the constant.
+        whole_N: (N,) what each row weighs in all, here and elsewhere; rows that are hardly here are left out of the
+            curvature, which makes the step cheaper, and never wrong: what it gains is counted on all rows.
 
     Jordan and Jacobs 1994, "Hierarchical Mixtures of Experts and the EM Algorithm", section 3 and appendix A; the
     conjugate gradients after Komarek and Moore 2005, "Making Logistic Regression a Core Data Mining Tool with TR-IRLS".
@@ -52,9 +61,8 @@ def softmax_step(
     log_probs_NC = log_softmax(design_ND @ coef_DC)
     probs_NC = np.exp(log_probs_NC)
     gradient_DC = problem.gradient(coef_DC, probs_NC)
-    direction_DC = _conjugate_gradients(
-        lambda vector_DC: problem.curvature(vector_DC, probs_NC), gradient_DC, problem.diagonal(probs_NC)
-    )
+    bends = problem.curvature(probs_NC, whole_N)
+    direction_DC = _conjugate_gradients(bends.product, gradient_DC, bends.diagonal())
 
     def value(trial_DC: np.ndarray) -> float:
         return problem.value(trial_DC, log_softmax(design_ND @ trial_DC))
@@ -133,17 +141,34 @@ class _Problem:
         result: np.ndarray = over_rows(self.design_ND, left_NC) - self.penalty_D1 * coef_DC
         return result
 
-    def curvature(self, vector_DC: np.ndarray, probs_NC: np.ndarray) -> np.ndarray:
-        """Return the product of the negative Hessian with a vector."""
+    def curvature(self, probs_NC: np.ndarray, whole_N: np.ndarray | None) -> _Curvature:
+        """Return the negative Hessian, from the rows that have a share in it worth its cost."""
+        weight_N = self.weight_N1[:, 0]
+        kept = np.arange(len(weight_N)) if whole_N is None else np.flatnonzero(weight_N > NEGLIGIBLE * whole_N)
+        if weight_N[kept].sum() < MOST_OF_WEIGHT * weight_N.sum():
+            kept = np.arange(len(weight_N))
+        return _Curvature(self.design_ND[kept], probs_NC[kept], self.weight_N1[kept] * probs_NC[kept], self.penalty_D1)
+
+
+@dataclass(frozen=True)
+class _Curvature:
+    """The negative Hessian of D · C columns, never formed."""
+
+    design_ND: np.ndarray
+    probs_NC: np.ndarray
+    weighted_NC: np.ndarray
+    penalty_D1: np.ndarray
+
+    def product(self, vector_DC: np.ndarray) -> np.ndarray:
+        """Return the product with a vector."""
         moved_NC = self.design_ND @ vector_DC
-        moved_NC -= np.einsum("nc,nc->n", probs_NC, moved_NC)[:, None]
-        moved_NC *= probs_NC
-        moved_NC *= self.weight_N1
+        moved_NC -= np.einsum("nc,nc->n", self.probs_NC, moved_NC)[:, None]
+        moved_NC *= self.weighted_NC
         result: np.ndarray = over_rows(self.design_ND, moved_NC) + self.penalty_D1 * vector_DC
         return result
 
-    def diagonal(self, probs_NC: np.ndarray) -> np.ndarray:
-        spread_NC = self.weight_N1 * probs_NC * (1 - probs_NC)
+    def diagonal(self) -> np.ndarray:
+        spread_NC = self.weighted_NC * (1 - self.probs_NC)
         result: np.ndarray = over_rows(np.square(self.design_ND), spread_NC) + self.penalty_D1
         return result
 

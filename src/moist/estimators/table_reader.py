@@ -15,6 +15,9 @@ from moist.types import UserError
 
 __all__ = ["TableReader", "fit_reader"]
 
+PLAIN = (np.float32, np.float64)
+LARGEST = np.finfo(np.float32).max
+
 
 @dataclass(frozen=True)
 class TableReader:
@@ -35,9 +38,23 @@ class TableReader:
         if self.framed:
             validate_data(estimator, X, reset=False, skip_check_array=True)
             return self.schema.encode_frame(_table(X), "X")
+        if self._is_plain(estimator, X):
+            return np.asarray(X, dtype=np.float32)
         finite = "allow-nan" if self.allow_nan else True
         rows: np.ndarray = validate_data(estimator, X, dtype=np.float32, ensure_all_finite=finite, reset=False)
         return rows
+
+    def _is_plain(self, estimator: Any, X: Any) -> bool:
+        """Tell, at a glance, whether an array would pass all checks: on a single row they take longer than the answer."""
+        return (
+            type(X) is np.ndarray
+            and X.dtype in PLAIN
+            and X.ndim == 2
+            and len(X) > 0
+            and X.shape[1] == len(self.schema.columns)
+            and not hasattr(estimator, "feature_names_in_")
+            and bool(np.abs(X).max() < LARGEST)
+        )
 
 
 def fit_reader(estimator: Any, X: Any, y: Any, *, allow_nan: bool) -> tuple[TableReader, np.ndarray, np.ndarray]:

@@ -36,7 +36,7 @@ class DensitySettings(Settings):
 
     train: int = 50_000
     test: int = 10_000
-    num_components: int = 24
+    num_components: int = 32
     num_steps: int = 10_000
     folds: int = 5
     jobs: JobsSettings = JobsSettings()
@@ -80,9 +80,10 @@ def measure_bishop(payload: Payload, folder: Path, advance: Advance) -> dict[str
     test_rows, test_values = draw_bishop(payload["test"], 10_000 + payload["seed"])
     model = MixtureDensityRegressor(
         payload["num_components"],
-        hidden_layer_sizes=(64, 64),
+        hidden_layer_sizes=(64, 64, 64),
         num_steps=payload["num_steps"],
         batch_size=512,
+        learning_rate=0.003,
         random_state=payload["seed"],
     )
     return {

@@ -28,7 +28,7 @@ class TablesSettings(Settings):
     data: tuple[str, ...] = Field(TABLES, min_length=1, description="the tables")
     systems: tuple[str, ...] = Field(SYSTEMS, min_length=1, description="the systems")
     folds: int = Field(5, ge=2, description="folds of each seed")
-    max_rows: int | None = Field(2000, ge=100, description="rows drawn of each larger table; none: whole tables")
+    max_rows: int | None = Field(10_000, ge=100, description="rows drawn of each larger table; none: whole tables")
     jobs: JobsSettings = JobsSettings()
 
     @field_validator("data", "systems")
