@@ -50,7 +50,8 @@ class TableTransform:
         if missing.any():
             standard[missing] = 0.0
         if not self.marked and not categorical:
-            return standard.astype(np.float32)
+            standardised: np.ndarray = standard.astype(np.float32)
+            return standardised
         marks = missing[:, list(self.marked)]
         codes = np.nan_to_num(raw[:, categorical] + 1, nan=0.0)
         return np.concatenate([standard, marks, codes], axis=1, dtype=np.float32)

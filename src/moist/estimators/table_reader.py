@@ -45,7 +45,7 @@ class TableReader:
         return rows
 
     def _is_plain(self, estimator: Any, X: Any) -> bool:
-        """Tell, at a glance, whether an array would pass all checks: on a single row they take longer than the answer."""
+        """Tell, at a glance, whether an array would pass all checks, which take longer than a row's answer."""
         return (
             type(X) is np.ndarray
             and X.dtype in PLAIN
