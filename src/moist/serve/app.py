@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 from pydantic import ValidationError
@@ -17,7 +18,7 @@ from moist.errors import UserError
 from moist.progress import say
 from moist.runtime import RoutedPrediction
 from moist.serve.batching import Batcher
-from moist.serve.guard import PREDICT, Guard
+from moist.serve.guard import PREDICT, Guard, Scope, header
 from moist.serve.metrics import MEDIA_TYPE, Metrics
 from moist.serve.models import ModelHolder, OpenSession, ServedModel
 from moist.serve.page import PAGE, PAGE_HEADERS
@@ -75,7 +76,9 @@ class _Server:
         )
         self.app.state.holder = self.holder
         self._add_routes()
-        self.app.add_middleware(Guard, settings=settings, batcher=self.batcher, metrics=self.metrics)
+        self.app.add_middleware(
+            Guard, settings=settings, batcher=self.batcher, metrics=self.metrics, predict=self._predict_body
+        )
         handlers: dict[Any, Callable[..., Any]] = {
             Refusal: _answer_refusal,
             HTTPException: _answer_http,
@@ -171,13 +174,36 @@ class _Server:
 
     async def _predict(self, request: Request) -> Response:
         """Classify images, texts or rows of a table, one or many."""
-        # Read here, because the framework takes longer over two parameters than over all the rest.
-        asked = _read_query(request)
+        # Only forms come this far, the guard has had all else answered: the framework takes longer over a request than
+        # the model does.
+        parts = await self._parts(request)
+
+        async def read(reader: Reader) -> Any:
+            return await asyncio.get_running_loop().run_in_executor(None, reader.read_parts, parts)
+
+        return await self._respond(request.scope, read)
+
+    async def _predict_body(self, scope: Scope, body: bytes) -> Response | None:
+        """Answer a request whose body is the inputs; None where it is a form."""
+        kind = media_type(header(scope, b"content-type").decode("latin-1"))
+        if kind == "multipart/form-data":
+            return None
+
+        async def read(reader: Reader) -> Any:
+            if is_light(kind, body):
+                return reader.read(kind, body)
+            return await asyncio.get_running_loop().run_in_executor(None, reader.read, kind, body)
+
+        return await self._respond(scope, read)
+
+    async def _respond(self, scope: Scope, read: Callable[[Reader], Awaitable[Any]]) -> Response:
+        asked = _read_query(scope["query_string"])
         # Twice in a row the same connection: nobody else asks, so there is nothing to batch with.
-        alone, self.last_client = request.client == self.last_client, request.client
+        client = scope.get("client")
+        alone, self.last_client = client == self.last_client, client
         model = self.holder.current.retain()
         try:
-            raw = await self._read(model, request)
+            raw = await read(Reader(model.session, self.settings.max_rows, self.settings.max_pixels))
             if asked.votes and len(raw) != 1:
                 raise Refusal(422, f"votes are told of one input at a time, got {len(raw)}; leave votes out")
             answer = await self._run(model, raw, alone=alone)
@@ -186,18 +212,6 @@ class _Server:
             model.release()
         self.metrics.on_answer(answer)
         return _json(_document(model, answer, asked.top, polled))
-
-    async def _read(self, model: ServedModel, request: Request) -> Any:
-        reader = Reader(model.session, self.settings.max_rows, self.settings.max_pixels)
-        kind = media_type(request.headers.get("content-type", ""))
-        loop = asyncio.get_running_loop()
-        if kind == "multipart/form-data":
-            parts = await self._parts(request)
-            return await loop.run_in_executor(None, reader.read_parts, parts)
-        body = await request.body()
-        if is_light(kind, body):
-            return reader.read(kind, body)
-        return await loop.run_in_executor(None, reader.read, kind, body)
 
     async def _parts(self, request: Request) -> list[tuple[str, bytes]]:
         most = self.settings.max_rows
@@ -219,11 +233,11 @@ class _Server:
             raise Refusal(422, str(error)) from None
 
 
-def _read_query(request: Request) -> PredictQuery:
-    if not request.url.query:
+def _read_query(query: bytes) -> PredictQuery:
+    if not query:
         return NOTHING_ASKED
     try:
-        return PredictQuery.model_validate(dict(request.query_params))
+        return PredictQuery.model_validate(dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in ("query", *first["loc"]))

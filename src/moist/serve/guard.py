@@ -18,13 +18,14 @@ try:
 except ImportError as error:
     raise UserError("serving needs anyio, which is not installed; pip install 'moist[serve]'") from error
 
-__all__ = ["PREDICT", "Guard"]
+__all__ = ["PREDICT", "Guard", "Scope", "header"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Predict = Callable[[Scope, bytes], "Awaitable[Application | None]"]
 
 PREDICT = "/v1/predict"
 # What tells nothing of the model, and what a browser must load before a token can be given.
@@ -40,10 +41,14 @@ class Guard:
         settings: limits and token.
         batcher: tells whether there is room.
         metrics: counts every request.
+        predict: answers the body of a prediction, None where that is left to the application.
     """
 
-    def __init__(self, app: Application, settings: ServeSettings, batcher: Batcher, metrics: Metrics) -> None:
+    def __init__(
+        self, app: Application, settings: ServeSettings, batcher: Batcher, metrics: Metrics, predict: Predict
+    ) -> None:
         self._app, self._settings, self._batcher, self._metrics = app, settings, batcher, metrics
+        self._predict = predict
         self._token = None if settings.token is None else f"Bearer {settings.token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,6 +82,10 @@ class Guard:
         if path == PREDICT:
             self._batcher.check_room()
         body = await self._body(scope, receive)
+        answer = await self._predict(scope, body) if path == PREDICT else None
+        if answer is not None:
+            await answer(scope, receive, send)
+            return
         given = False
 
         async def replay() -> Message:
@@ -91,8 +100,7 @@ class Guard:
     def _check_token(self, scope: Scope, path: str) -> None:
         if self._token is None or path in OPEN:
             return
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        if not hmac.compare_digest(given, self._token):
+        if not hmac.compare_digest(header(scope, b"authorization"), self._token):
             raise Refusal(401, "this server needs its token: send the header Authorization: Bearer TOKEN")
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
@@ -107,6 +115,11 @@ class Guard:
         except TimeoutError:
             seconds = self._settings.body_timeout
             raise Refusal(408, f"the body of a request must arrive within {seconds:g} s; it did not") from None
+
+
+def header(scope: Scope, wanted: bytes) -> bytes:
+    """Return the first header of this name, in lower case; empty where there is none."""
+    return next((value for name, value in scope["headers"] if name == wanted), b"")
 
 
 async def _read(receive: Receive, limit: int, too_large: Refusal) -> bytes:
