@@ -12,6 +12,7 @@ from moist.cli.output import print_columns, print_json
 from moist.config import load_config
 from moist.moe import SparseSettings
 from moist.progress import say
+from moist.training import is_first_rank
 
 __all__ = ["run_integrate", "run_probe", "run_train_moe", "run_upcycle"]
 
@@ -23,7 +24,8 @@ def run_train_moe(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out or Path("runs") / (settings.name if "name" in settings.model_fields_set else source.stem))
     start = None if arguments.start is None else Path(arguments.start)
     metrics = recipes.train_moe(settings, out, start=start, quiet=arguments.quiet)
-    _finish(metrics, arguments, out)
+    if is_first_rank():
+        _finish(metrics, arguments, out)
 
 
 def run_upcycle(arguments: argparse.Namespace) -> None:

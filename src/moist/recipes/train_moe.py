@@ -6,6 +6,7 @@ import datetime
 import platform
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from moist.recipes.results import SCHEMA, machine
 from moist.storage import content_key, only_one, read_json, write_json
 from moist.students import Student
 from moist.tasks import MoETask, MutualTask
-from moist.training import fit
+from moist.training import fit, joined_ranks
 
 __all__ = ["make_task", "network_document", "train_moe"]
 
@@ -40,7 +41,8 @@ def train_moe(
 ) -> Mapping[str, Any]:
     """Train a network and measure it; writes ``model.safetensors``, ``metrics.json`` and ``config.yaml`` into ``out``.
 
-    The same call goes on where an interrupted one stopped; once complete, it only returns the metrics.
+    The same call goes on where an interrupted one stopped; once complete, it only returns the metrics. Under
+    ``torchrun`` all its processes train the one network together, and the first of them writes.
 
     Args:
         settings: what to do.
@@ -57,21 +59,30 @@ def train_moe(
     if finished.exists() and read_json(finished).get("key") == key:
         if not quiet:
             say(f"{out} is complete; nothing to do (choose another --out, or delete it, to run again)")
-        metrics: Mapping[str, Any] = read_json(finished)
-        return metrics
-    data = load_data(settings, quiet=quiet)
-    student = data.create()
-    if start is not None:
-        student.load_state_dict(load_file(start / WEIGHTS))
-    with only_one(out):
-        claim_checkpoint(out, key)
-        dump_config(settings, out / "config.yaml")
-        history, seconds = _train(data, student, out, quiet)
-        save_network(out, settings, student)
-        document = network_document(Network(data, student), f"moist train-moe {settings.name}", seconds)
-        write_json(out / "metrics.json", {**document, "history": history, "key": key})
-        (out / CHECKPOINT).unlink(missing_ok=True)
-    return {**document, "history": history, "key": key}
+        return _metrics(finished)
+    with joined_ranks() as ranks:
+        data = load_data(settings, quiet=quiet or not ranks.first)
+        student = data.create()
+        if start is not None:
+            student.load_state_dict(load_file(start / WEIGHTS))
+        with only_one(out) if ranks.first else nullcontext():
+            if ranks.first:
+                claim_checkpoint(out, key)
+                dump_config(settings, out / "config.yaml")
+            ranks.wait()
+            history, seconds = _train(data, student, out, quiet or not ranks.first)
+            if ranks.first:
+                save_network(out, settings, student)
+                document = network_document(Network(data, student), f"moist train-moe {settings.name}", seconds)
+                write_json(finished, {**document, "history": history, "key": key})
+                (out / CHECKPOINT).unlink(missing_ok=True)
+            ranks.wait()
+    return _metrics(finished)
+
+
+def _metrics(path: Path) -> dict[str, Any]:
+    metrics: dict[str, Any] = read_json(path)
+    return metrics
 
 
 def network_document(network: Network, command: str, seconds: float) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from moist.training.fit import BatchSource, Task, TrainingSettings, fit
 from moist.training.job import Job, JobFailed, JobResult, JobsSettings
 from moist.training.jobs import run_jobs
+from moist.training.ranks import Ranks, is_first_rank, joined_ranks
 
 __all__ = [
     "BatchSource",
@@ -10,8 +11,11 @@ __all__ = [
     "JobFailed",
     "JobResult",
     "JobsSettings",
+    "Ranks",
     "Task",
     "TrainingSettings",
     "fit",
+    "is_first_rank",
+    "joined_ranks",
     "run_jobs",
 ]

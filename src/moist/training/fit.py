@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from moist.config import Settings
 from moist.progress import Advance
 from moist.storage import write_atomic
+from moist.training.ranks import Ranks
 from moist.types import Batch, UserError
 
 __all__ = ["BatchSource", "Task", "TrainingSettings", "fit"]
 
 CHECKPOINT_EVERY_SECONDS = 30.0
+SEEDS_APART = 1_000_003
 SETTLED = 0.01  # share of the peak learning rate at which training settles
 
 
@@ -95,6 +97,10 @@ def fit(
     is saved every half minute, at ``max_steps``, and where ``advance`` ends the run; a later call with the same
     arguments goes on from there, bit for bit on a CPU with the same number of threads.
 
+    Where this process has joined others (see :func:`moist.training.joined_ranks`), each trains on its share of every
+    batch; the gradient is that of the whole batch, but for what a task computes over a batch: statistics of batch
+    normalisation, and balance losses, are of a share.
+
     Args:
         task: a module that is a :class:`Task`.
         batches: where the batches come from.
@@ -113,6 +119,7 @@ def fit(
     Raises:
         UserError: the loss is not finite, or the checkpoint is damaged or of another task.
     """
+    ranks = Ranks.current()
     torch.manual_seed(seed)
     optimizer = _build_optimizer(task, settings)
     run = _Run(task, optimizer, checkpoint, first_step)
@@ -121,6 +128,11 @@ def fit(
     last = total if max_steps is None else min(max_steps, total)
     begin, length = (first_step, last - first_step) if own_schedule else (0, total)
     run.load()
+    ranks.check_same(run.step)
+    if not ranks.first:
+        torch.manual_seed(seed + SEEDS_APART * ranks.rank + run.step)  # dropout of its own
+        run.checkpoint = None
+    together = ranks.wrap(task)
     if advance is not None:
         advance(run.step - first_step, total=total)
     task.train()
@@ -128,7 +140,7 @@ def fit(
         epoch, done = divmod(run.step, steps_per_epoch)
         for batch in islice(batches.epoch(epoch), done, done + last - run.step):
             _set_learning_rate(optimizer, settings, run.step - begin, length)
-            values = _train_step(task, batch, optimizer, settings, (run.step - begin) / length)
+            values = _train_step(together, batch, optimizer, settings, (run.step - begin) / length, ranks)
             run.record(values, last_of_epoch=(run.step + 1) % steps_per_epoch == 0)
             run.report(advance, f"loss {values['loss']:.3f}")
             run.save_now_and_then()
@@ -249,7 +261,9 @@ def _train_step(
     optimizer: torch.optim.Optimizer,
     settings: TrainingSettings,
     progress: float,
+    ranks: Ranks,
 ) -> dict[str, float]:
+    batch, weight = ranks.share(batch)
     optimizer.zero_grad(set_to_none=True)
     with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bfloat16"):
         values: dict[str, Tensor] = task(batch, progress)
@@ -259,8 +273,8 @@ def _train_step(
             f"the training loss must be finite, got {loss.item()} at progress {progress:.1%}; lower "
             f"training.learning_rate (now {settings.learning_rate:g}) or look for NaNs in the data"
         )
-    loss.backward()  # type: ignore[no-untyped-call]
+    (weight * loss).backward()  # type: ignore[no-untyped-call]
     if settings.gradient_clip is not None:
         nn.utils.clip_grad_norm_(task.parameters(), settings.gradient_clip)
     optimizer.step()
-    return {name: value.item() for name, value in values.items()}
+    return ranks.mean({name: value.item() for name, value in values.items()}, weight)
