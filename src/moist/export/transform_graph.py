@@ -12,6 +12,7 @@ from moist.export.onnx_library import NodeProto, TensorProto, helper
 __all__ = ["transform_fragment"]
 
 RAW, READ = "raw", "read"
+SMALL_IMAGE = 64 * 64
 
 
 def transform_fragment(transform: Transform) -> Fragment:
@@ -37,9 +38,13 @@ def transform_fragment(transform: Transform) -> Fragment:
 def _image(transform: ImageTransform) -> Fragment:
     schema = transform.schema
     std, mean = np.array(transform.std), np.array(transform.mean)
-    weights = (
-        constant("scale", (1 / (255 * std)).astype(np.float32).reshape(1, -1, 1, 1)),
-        constant("shift", (mean / std).astype(np.float32).reshape(1, -1, 1, 1)),
+    # ONNX Runtime may turn images after this arithmetic instead of before; one number for each channel is then a loop
+    # of three for each pixel, which takes longer than a convolution. Small images have one for each value instead.
+    small = schema.height * schema.width <= SMALL_IMAGE
+    sides = (schema.height, schema.width) if small else (1, 1)
+    weights = tuple(
+        constant(name, np.broadcast_to(values.astype(np.float32).reshape(1, -1, 1, 1), (1, schema.channels, *sides)))
+        for name, values in {"scale": 1 / (255 * std), "shift": mean / std}.items()
     )
     # Turned while still bytes, a quarter of the memory.
     nodes = (
