@@ -258,7 +258,8 @@ def _document(
 ) -> dict[str, Any]:
     classes = model.session.classes
     order_NC = np.argsort(-answer.probabilities, axis=1, kind="stable")[:, :top]
-    values_NC = np.take_along_axis(answer.probabilities, order_NC, axis=1).astype(np.float64).round(6)
+    rows_N1 = np.arange(len(order_NC))[:, None]
+    values_NC = answer.probabilities[rows_N1, order_NC].astype(np.float64).round(6)
     facts = zip(
         order_NC.tolist(), values_NC.tolist(), answer.domain.tolist(), answer.deferred.tolist(), answer.macs.tolist()
     )
