@@ -1,12 +1,13 @@
 """Time the exported mixture against what it should cost, its teacher, and a single student, on one core and on all.
 
-Everything that is compared is timed in turns, in one process; each round gives one median of each, and
-the ratios of these medians are reported as median, least and greatest over the rounds. Memory and cold start are
-measured in processes of their own. Mixtures of other sizes than the bundle's repeat its specialists behind an untrained
-router: their answers mean nothing, their times do.
+Everything that is compared is timed in turns, in one process; each round gives one figure for each, and the ratios of
+these are reported as median, least and greatest over the rounds. Memory and cold start are measured in processes of
+their own. What is compared with ideal, teacher and student is a trained mixture; growth and memory are of mixtures with
+the sizes of ``eight.yaml``, whose specialists are repeated behind a router of random weights: their answers mean
+nothing, their times do.
 
-    moist distill benchmarks/eight.yaml
-    python benchmarks/runtime.py --bundle runs/eight/bundle
+    moist reproduce cifar10
+    python benchmarks/runtime.py --bundle runs/cifar10/seed-0/bundle
 """
 
 from __future__ import annotations
@@ -42,13 +43,14 @@ from moist.export.checking import run_fragment
 from moist.export.files import write_export
 from moist.export.pieces import example_inputs
 from moist.export.routed_graph import router_model, whole_model
-from moist.mixture import MixtureOfSpecialists, MixtureSettings, build_gate, inspect_bundle, load_bundle
+from moist.mixture import MixtureOfSpecialists, RouterSettings, build_gate, inspect_bundle, load_bundle
 from moist.progress import say
 from moist.recipes.results import machine
 from moist.runtime import RoutedSession, open_graph
 from moist.storage import read_json, write_json
 from moist.students import StudentSettings, create_student
 from moist.teachers import cifar_resnet
+from serve import make_bundle, timed
 
 PROJECT = Path(__file__).resolve().parents[1]
 TARGET = PROJECT / "results" / "bench-runtime.json"
@@ -96,7 +98,7 @@ class Subject:
 def main() -> None:
     """Measure everything, print, and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", required=True, help="the bundle of a run on images, with specialists of one size")
+    parser.add_argument("--bundle", required=True, help="the bundle of a run on CIFAR-10")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--out", default=str(TARGET))
     arguments = parser.parse_args()
@@ -113,30 +115,35 @@ def measure(bundle: Path, folder: Path, rounds: int) -> dict[str, Any]:
     """Return the whole result."""
     facts, mixture = inspect_bundle(bundle), load_bundle(bundle)
     data = export_data(None, facts)
-    loads = [domain["load"] for domain in facts["domains"]]
-    parts = mixture_fragments(mixture, loads)
+    parts = mixture_fragments(mixture, [domain["load"] for domain in facts["domains"]])
     quantised, report = choose_precision(parts, data)
-    settings = MixtureSettings.model_validate(facts["mixture"])
     described = {**describe(facts, None), "int8": report}
     subjects = {
         "float32": make_subject(parts, described, folder / "float32"),
         "int8": make_subject(quantised, described, folder / "int8"),
     }
     raw = test_rows(data)
-    student = equal_student(bundle.parent)
+    student = equal_student(facts["config"]["name"])
     rival = None if student is None else int8_student(student, facts, parts, mixture, data)
-    measured: dict[str, Any] = {}
+    equal = inspect_bundle(make_bundle(folder / "equal"))
+    router = RouterSettings.model_validate(equal["mixture"]["router"])
+    equals, sizes = partial(grown, load_bundle(folder / "equal"), router), {**describe(equal, None), "int8": None}
+    measured: dict[str, Any] = {"load": shares(subjects["float32"], raw[:BATCH])}
     with pinned(1):
         measured["one_core"] = compare(subjects, rival, raw, 1, rounds)
-        measured["growth"] = growth(partial(grown, parts, mixture, settings), described, folder, raw, rounds)
-        measured["memory"] = memory(
-            partial(grown, parts, mixture, settings), described, folder, raw, rounds=min(rounds, 5)
-        )
+        measured["growth"] = growth(equals, sizes, folder, raw, rounds)
+        measured["memory"] = memory(equals, sizes, folder, raw, rounds=min(rounds, 5))
         measured["cold_start"] = cold_start(subjects["int8"].folder, folder, raw)
     cores = os.cpu_count() or 1
     with pinned(cores):
         measured["all_cores"] = compare(subjects, rival, raw, cores, rounds)
     return result(facts, measured, report, student)
+
+
+def shares(subject: Subject, raw: np.ndarray) -> list[float]:
+    """Return the share of the inputs that each specialist serves."""
+    served = np.bincount(RoutedSession(subject.folder).predict(raw).domain, minlength=len(subject.straight))
+    return [float(count) / len(raw) for count in served]
 
 
 def compare(
@@ -174,9 +181,9 @@ def test_rows(data: ExportData) -> np.ndarray:
     return np.ascontiguousarray(data.test.inputs[rows])
 
 
-def equal_student(run: Path) -> Mapping[str, Any] | None:
-    """Return the cheapest single student of a run that is at least as accurate as its mixture."""
-    results = read_json(run / "metrics.json")
+def equal_student(recipe: str) -> Mapping[str, Any] | None:
+    """Return the cheapest single student of a recipe that is at least as accurate as its mixture."""
+    results = read_json(PROJECT / "results" / f"{recipe}.json")
     goal = results["systems"]["mixture"]["accuracy"]["mean"]
     enough = [entry for entry in results["frontier"] if entry["accuracy"]["mean"] >= goal and "width" in entry]
     return min(enough, key=lambda entry: entry["active_macs"], default=None)
@@ -191,7 +198,7 @@ def int8_student(
 ) -> bytes:
     """Return a single student of that width in int8; its weights are untrained, which changes no time."""
     assert mixture.transform is not None
-    plain = {"width": entry["width"], "tail_width": None, "tail_from": None}
+    plain = {name: entry.get(name) for name in ("width", "tail_width", "tail_from")}
     settings = StudentSettings.model_validate({**facts["student"], **plain})
     module = create_student(settings, mixture.transform.input_shape, len(mixture.classes)).eval()
     fragment = capture(module, example_inputs(mixture.transform), "the single student")
@@ -273,38 +280,36 @@ def batch_256_calls(subjects: Mapping[str, Subject], raw: np.ndarray, threads: i
 
 
 def in_turns(calls: Mapping[str, Call], rounds: int, count: int = CALLS) -> dict[str, list[float]]:
-    """Return the median milliseconds of each call in each round; within a round they take turns."""
-    medians: dict[str, list[float]] = {name: [] for name in calls}
+    """Return the milliseconds of each call in each round, the mean over its turns; within a round calls take turns.
+
+    Of each turn's timed calls the median counts: inputs cost unequally, but a pause of the machine is none's cost.
+    """
+    means: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds + 1):
         times: dict[str, list[float]] = {name: [] for name in calls}
         for _ in range(count):
             for name, call in calls.items():
                 call()  # what ran before has taken the caches
-                for _ in range(BURST):
-                    before = time.perf_counter()
-                    call()
-                    times[name].append(time.perf_counter() - before)
+                times[name].append(statistics.median(timed(call) for _ in range(BURST)))
         if number:  # the first round warms up
             for name, taken in times.items():
-                medians[name].append(1000 * statistics.median(taken))
-    return medians
+                means[name].append(1000 * statistics.fmean(taken))
+    return means
 
 
-def grown(
-    parts: MixtureFragments, mixture: MixtureOfSpecialists, settings: MixtureSettings, count: int
-) -> MixtureFragments:
+def grown(mixture: MixtureOfSpecialists, router: RouterSettings, count: int) -> MixtureFragments:
     """Return a mixture of another number of specialists, the given ones over and over, behind an untrained router."""
     assert mixture.transform is not None
     inputs = example_inputs(mixture.transform)
     with torch.no_grad():
         features = mixture.trunk(inputs)
         torch.manual_seed(SEED)
-        gate = build_gate(settings.router, mixture.transform.input_shape, count, features)
-    own = parts.specialists
+        gate = build_gate(router, mixture.transform.input_shape, count, features)
+    parts = mixture_fragments(mixture, [1 / len(mixture.specialists)] * len(mixture.specialists))
     return replace(
         parts,
         gate=capture(gate, features if mixture.reads == "trunk" else inputs, "the router"),
-        specialists=tuple(own[k % len(own)] for k in range(count)),
+        specialists=tuple(parts.specialists[k % len(parts.specialists)] for k in range(count)),
         load=(1 / count,) * count,
     )
 
@@ -389,7 +394,7 @@ def over(above: Sequence[float], below: Sequence[float]) -> dict[str, Any]:
     return spread([a / b for a, b in zip(above, below)])
 
 
-def derive(measured: Mapping[str, Any], loads: Sequence[float]) -> dict[str, Any]:
+def derive(measured: Mapping[str, Any]) -> dict[str, Any]:
     """Compute the figures of the table from the times."""
     derived: dict[str, Any] = {}
     for cores in ("one_core", "all_cores"):
@@ -399,7 +404,7 @@ def derive(measured: Mapping[str, Any], loads: Sequence[float]) -> dict[str, Any
             derived[f"routed_over_ideal_batch_1/{key}"] = over(one[f"{name}/routed"], one[f"{name}/straight"])
             derived[f"session_over_ideal_batch_1/{key}"] = over(one[f"{name}/session"], one[f"{name}/straight"])
             ideal = np.array(many[f"{name}/router"])
-            for k, load in enumerate(loads):
+            for k, load in enumerate(measured["load"]):
                 ideal = ideal + load * np.array(many[f"{name}/specialist-{k:03d}"])
             derived[f"throughput_over_ideal_batch_256/{key}"] = over(ideal.tolist(), many[f"{name}/session"])
         if "teacher_eager" in one:
@@ -429,11 +434,11 @@ def result(
     facts: Mapping[str, Any], measured: dict[str, Any], report: Mapping[str, Any], student: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Put measured and derived numbers into one document."""
-    derived = derive(measured, [domain["load"] for domain in facts["domains"]])
+    derived = derive(measured)
     return {
         "schema": 1,
         "name": "bench-runtime",
-        "command": "python benchmarks/runtime.py --bundle runs/eight/bundle",
+        "command": "python benchmarks/runtime.py --bundle runs/cifar10/seed-0/bundle",
         "date": datetime.date.today().isoformat(),
         "bundle": {
             "name": facts["config"]["name"],
@@ -475,7 +480,7 @@ def result(
             "that the input goes to, without If. Ideal at 256 inputs: router and trunk on the batch, and the mean "
             "specialist on the whole batch, weighted by load.",
             "Times are of calls in turns, in each of which the first call is not timed, since what ran before has "
-            "taken the caches; each value is one round's median. Other processes may have used the cores "
+            "taken the caches; each value is one round's mean over inputs. Other processes may have used the cores "
             "meanwhile (machine.load): read the ratios.",
             "session_grouped and limited memory answer one input by two graphs, router and specialist, instead of one.",
         ],

@@ -66,6 +66,17 @@ def test_without_a_limit_one_input_opens_no_specialist_by_itself(exported):
         assert sorted(session.resident) == np.unique(answer.domain).tolist()
 
 
+def test_behind_very_many_branches_one_input_opens_its_own_specialist(exported, monkeypatch):
+    tiny, bundle = exported("table-mlp")
+    with RoutedSession(bundle) as session:
+        routed = session.predict(tiny.raw[:1])
+        monkeypatch.setattr("moist.runtime.mixture.MOST_BRANCHES", 2)
+        alone = session.predict(tiny.raw[:1])
+        assert session.resident == tuple(alone.domain)
+    assert alone.domain == routed.domain
+    np.testing.assert_allclose(alone.probabilities, routed.probabilities, atol=1e-6)
+
+
 def test_a_budget_of_memory_counts_the_bytes_of_files(exported):
     tiny, bundle = exported("table-mlp")
     sizes = [(bundle / "onnx" / f"specialist-{k:03d}.onnx").stat().st_size for k in range(4)]

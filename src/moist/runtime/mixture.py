@@ -14,6 +14,8 @@ __all__ = ["GroupedMixture"]
 
 # Probabilities (N, C), domains (N, top_k), deferred (N,).
 Answer = tuple[np.ndarray, np.ndarray, np.ndarray]
+# The routed graph's choice takes log2 K steps; behind so many branches, two graphs, one after the other, are no slower.
+MOST_BRANCHES = 64
 
 
 class GroupedMixture:
@@ -65,7 +67,7 @@ class GroupedMixture:
 
     def run_one(self, inputs: np.ndarray) -> Answer:
         """Answer one input (1, ...)."""
-        if self._limited:
+        if self._limited or len(self.residents) > MOST_BRANCHES:
             return self.run(inputs)
         outputs = self._graph(self._exported.routed).run([inputs])
         return outputs[0], outputs[1], outputs[2] if len(outputs) > 2 else self._never
