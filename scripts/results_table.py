@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from filling import row, update
+
 from moist.recipes.results import short_number
 from moist.report import save_frontier
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "results"
 IMAGES = PROJECT / "docs" / "images"
-START, END = "<!-- results:start -->", "<!-- results:end -->"
 NONE_YET = "No results are here yet. `moist reproduce NAME` makes them; `moist reproduce --list` gives the names."
 # The order of the README's table; any other whole run follows by name.
 ORDER = (
@@ -62,8 +63,8 @@ def summary(documents: Sequence[Mapping[str, Any]]) -> str:
     if not documents:
         return NONE_YET
     head = ["data", "teacher", "MACs per input", *RIVALS.values(), "gap recovered", "MACs saved", "seeds"]
-    lines = [_row(head), _row(["---", *["---:"] * (len(head) - 1)])]
-    lines += [_row(_summary_cells(document)) for document in documents]
+    lines = [row(head), row(["---", *["---:"] * (len(head) - 1)])]
+    lines += [row(_summary_cells(document)) for document in documents]
     return "\n".join([*lines, "", *(f"- {d['name']}: {d['verdict']}" for d in documents)])
 
 
@@ -101,9 +102,9 @@ def _section(document: Mapping[str, Any]) -> str:
         f"validation and {data['test']:,} test examples; teacher: {teacher['name']}; moist {versions['moist']}, "
         f"torch {versions['torch']}, {machine['cores']} cores.",
         "",
-        _row(["system", "accuracy", "MACs per input", "parameters", "calibration error", "seeds"]),
-        _row(["---", "---:", "---:", "---:", "---:", "---:"]),
-        *(_row(_detail_cells(TITLES[name], entry)) for name, entry in rows.items()),
+        row(["system", "accuracy", "MACs per input", "parameters", "calibration error", "seeds"]),
+        row(["---", "---:", "---:", "---:", "---:", "---:"]),
+        *(row(_detail_cells(TITLES[name], entry)) for name, entry in rows.items()),
     ]
     if document.get("frontier"):
         lines += ["", "Single students by cost: " + _frontier(document["frontier"]) + "."]
@@ -119,11 +120,11 @@ def growth(document: Mapping[str, Any]) -> str:
         "",
         f"![Accuracy against cost, by the number of specialists](images/{document['name']}.svg)",
         "",
-        _row(
+        row(
             ["specialists", "accuracy", "MACs per input", "parameters", "smallest share, of an equal one", "MACs saved"]
         ),
-        _row(["---:"] * 6),
-        *(_row(_growth_cells(entry)) for entry in document["mixtures"]),
+        row(["---:"] * 6),
+        *(row(_growth_cells(entry)) for entry in document["mixtures"]),
     ]
     return "\n".join(lines)
 
@@ -156,10 +157,6 @@ def _frontier(entries: Iterable[Mapping[str, Any]]) -> str:
     return ", ".join(f"{short_number(entry['active_macs'])} {_accuracy(entry)}" for entry in entries)
 
 
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def _mean(entry: Mapping[str, Any]) -> float:
     return float(entry["accuracy"]["mean"])
 
@@ -175,15 +172,6 @@ def _accuracy(entry: Mapping[str, Any] | None, bold: float | None = None) -> str
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
-
-
-def fill(page: str, block: str) -> str:
-    """Return ``page`` with ``block`` between its two markers."""
-    before, _, rest = page.partition(START)
-    _, found, after = rest.partition(END)
-    if not found:
-        raise ValueError(f"a page with results must hold the lines {START} and {END}, in this order; add them")
-    return f"{before}{START}\n{block}\n{END}{after}"
 
 
 def pages(folder: Path = RESULTS) -> dict[Path, str]:
@@ -204,17 +192,7 @@ def main(arguments: Sequence[str]) -> int:
     """Fill the pages and draw the pictures, or compare the pages; returns the exit code."""
     if "--check" not in arguments:
         draw()
-    stale = []
-    for path, block in pages().items():
-        page = path.read_text(encoding="utf-8")
-        filled = fill(page, block)
-        if "--check" not in arguments:
-            path.write_text(filled, encoding="utf-8")
-        elif filled != page:
-            stale.append(path.name)
-    if stale:
-        print(f"{' and '.join(stale)} do not show results/*.json; run scripts/results_table.py", file=sys.stderr)
-    return int(bool(stale))
+    return update(pages(), arguments)
 
 
 if __name__ == "__main__":

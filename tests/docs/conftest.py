@@ -28,8 +28,9 @@ def run(tmp_path):
 
 
 @pytest.fixture
-def script():
+def script(monkeypatch):
     """Import a program of scripts/ by name."""
+    monkeypatch.syspath_prepend(PROJECT / "scripts")
 
     def load(name):
         spec = importlib.util.spec_from_file_location(name, PROJECT / "scripts" / f"{name}.py")

@@ -43,11 +43,12 @@ def write(folder, *documents):
         (folder / f"{number}.json").write_text(json.dumps(document))
 
 
-def test_the_pages_show_the_committed_files(script):
-    table = script("results_table")
-    for path, block in table.pages().items():
+@pytest.mark.parametrize("name", ["results_table", "measured_tables"])
+def test_the_pages_show_the_committed_files(script, name):
+    filling = script("filling")
+    for path, block in script(name).pages().items():
         page = path.read_text(encoding="utf-8")
-        assert page == table.fill(page, block), f"{path.name} is not current: run scripts/results_table.py"
+        assert page == filling.fill(page, block), f"{path.name} is not current: run scripts/{name}.py"
 
 
 def test_no_files_are_said_so(script, tmp_path):
@@ -79,4 +80,4 @@ def test_runs_come_in_the_order_of_the_table_and_trials_not_at_all(script, docum
 
 def test_a_page_without_markers_is_refused(script):
     with pytest.raises(ValueError, match="must hold the lines"):
-        script("results_table").fill("a page", "a table")
+        script("filling").fill("a page", "a table")

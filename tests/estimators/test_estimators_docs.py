@@ -1,8 +1,7 @@
-"""The page of the room: its programs run, and its tables show the result files."""
+"""The page of the room: its programs run."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -18,11 +17,3 @@ def test_the_programs_of_the_page_run(number, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(PROGRAMS[number], f"estimators.md, program {number}", "exec"), {})
     assert capsys.readouterr().out.strip()
-
-
-def test_the_tables_are_current():
-    spec = importlib.util.spec_from_file_location("estimators_table", PROJECT / "scripts" / "estimators_table.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    page = PAGE.read_text(encoding="utf-8")
-    assert page == script.fill(page, script.block()), "run scripts/estimators_table.py"
