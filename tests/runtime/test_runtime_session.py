@@ -66,7 +66,7 @@ def test_without_a_limit_one_input_opens_no_specialist_by_itself(exported):
         assert sorted(session.resident) == np.unique(answer.domain).tolist()
 
 
-def test_behind_very_many_branches_one_input_opens_its_own_specialist(exported, monkeypatch):
+def test_behind_many_branches_one_input_opens_its_own_specialist(exported, monkeypatch):
     tiny, bundle = exported("table-mlp")
     with RoutedSession(bundle) as session:
         routed = session.predict(tiny.raw[:1])

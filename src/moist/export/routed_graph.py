@@ -79,27 +79,40 @@ class _Builder:
         scores = self.place(parts.gate, "gate/", features if parts.reads == "trunk" else inputs)
         return inputs, features, scores
 
-    def choose(self, scores: str, top_k: int) -> tuple[str, str]:
-        """Add the choice of the best; return the names of domains (N, top_k) and of their weights, which sum to 1."""
+    def rename(self, old: str, new: str) -> None:
+        """Call a value by another name; an input of the graph is copied, for it cannot be an output too."""
+        if old == RAW:
+            self.add("Identity", [old], new)
+            return
+        for node in self.nodes:
+            for names in (node.input, node.output):
+                for place, name in enumerate(names):
+                    if name == old:
+                        names[place] = new
+
+    def choose(self, scores: str, top_k: int) -> None:
+        """Add the choice of the best: ``domains`` (N, top_k), and of several ``weights`` (N, top_k), which sum to 1."""
         self.constant("top_k", np.array([top_k], dtype=np.int64))
         self.nodes.append(helper.make_node("TopK", [scores, "top_k"], ["best", "domains"], name="choose", axis=1))
-        # Softmax over the chosen scores is softmax over all, renormalised.
-        return "domains", self.add("Softmax", ["best"], "weights", axis=1)
+        if top_k > 1:  # softmax over the chosen scores is softmax over all, renormalised
+            self.add("Softmax", ["best"], "weights", axis=1)
 
 
 def router_model(parts: MixtureFragments) -> ModelProto:
-    """Return raw inputs (N, ...) to features (N, ...), domains (N, top_k), weights (N, top_k) and scores (N, K)."""
+    """Return raw inputs (N, ...) to features (N, ...) and domains (N, top_k), of several with weights (N, top_k).
+
+    It has no node that one input could do without: those that answer it wait for this graph, then for a specialist's.
+    """
     build = _Builder()
     _, features, scores = build.features(parts)
     build.choose(scores, parts.top_k)
-    build.add("Identity", [features], "features")
-    build.add("Identity", [scores], "scores")
+    build.rename(features, "features")
     outputs = [
         value("features", _features_type(parts), (BATCH, *parts.trunk.output_shape)),
         value("domains", TensorProto.INT64, (BATCH, parts.top_k)),
-        value("weights", TensorProto.FLOAT, (BATCH, parts.top_k)),
-        value("scores", TensorProto.FLOAT, (BATCH, len(parts.specialists))),
     ]
+    if parts.top_k > 1:
+        outputs.append(value("weights", TensorProto.FLOAT, (BATCH, parts.top_k)))
     raw = value(RAW, parts.transform.input_type, (BATCH, *parts.transform.input_shape))
     return make_model(helper.make_graph(build.nodes, "router", [raw], outputs, build.weights))
 

@@ -15,7 +15,7 @@ __all__ = ["GroupedMixture"]
 # Probabilities (N, C), domains (N, top_k), deferred (N,).
 Answer = tuple[np.ndarray, np.ndarray, np.ndarray]
 # The routed graph's choice takes log2 K steps; behind so many branches, two graphs, one after the other, are no slower.
-MOST_BRANCHES = 64
+MOST_BRANCHES = 8
 
 
 class GroupedMixture:
@@ -74,12 +74,12 @@ class GroupedMixture:
 
     def run(self, inputs: np.ndarray) -> Answer:
         """Answer inputs (N, ...): each specialist runs once, on the rows that go to it."""
-        features, domains, weights, _ = self._graph(self._exported.router).run([inputs])
-        probabilities = self._combined(features, domains, weights)
+        features, domains, *weights = self._graph(self._exported.router).run([inputs])
+        probabilities = self._combined(features, domains, weights[0] if domains.shape[1] > 1 else None)
         return self._defer(inputs, probabilities, domains)
 
-    def _combined(self, features: np.ndarray, domains: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return probabilities (N, C), the mean over each row's specialists by their weights."""
+    def _combined(self, features: np.ndarray, domains: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+        """Return probabilities (N, C), the mean by weight over each row's specialists (None: it has one)."""
         if len(domains) == 1 and domains.shape[1] == 1:
             return self.residents[int(domains[0, 0])].run([features])[0]
         num_rows, top_k = domains.shape
@@ -92,7 +92,7 @@ class GroupedMixture:
         answers = np.concatenate([self.residents[int(k)].run([rows])[0] for k, rows in groups])
         ordered = np.empty_like(answers)
         ordered[order] = answers
-        if top_k == 1:
+        if weights is None:
             return ordered
         each: np.ndarray = ordered.reshape(num_rows, top_k, -1) * weights[:, :, None]
         mean: np.ndarray = each.sum(axis=1)
