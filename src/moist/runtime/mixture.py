@@ -49,12 +49,12 @@ class GroupedMixture:
         self._threshold = None if threshold is None else np.float32(threshold)
         self._never = np.zeros(1, dtype=np.bool_)
 
-    def _open(self, graph: ExportedGraph) -> Graph:
+    def _open(self, graph: ExportedGraph, *, frugal: bool = False) -> Graph:
         path = self._exported.checked(graph)
-        return open_graph(path, runtime=self._runtime, threads=self._threads, frugal=self._limited)
+        return open_graph(path, runtime=self._runtime, threads=self._threads, frugal=frugal)
 
     def _open_specialist(self, k: int) -> Graph:
-        return self._open(self._exported.specialists[k])
+        return self._open(self._exported.specialists[k], frugal=self._limited)
 
     def _graph(self, graph: ExportedGraph) -> Graph:
         opened = self._shared.get(graph.file)
