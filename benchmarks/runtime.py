@@ -132,7 +132,7 @@ def measure(bundle: Path, folder: Path, rounds: int) -> dict[str, Any]:
     with pinned(1):
         measured["one_core"] = compare(subjects, rival, raw, 1, rounds)
         measured["growth"] = growth(equals, sizes, folder, raw, rounds)
-        measured["memory"] = memory(equals, sizes, folder, raw, rounds=min(rounds, 5))
+        measured["memory"] = memory(equals, sizes, folder, raw, rounds)
         measured["cold_start"] = cold_start(subjects["int8"].folder, folder, raw)
     cores = os.cpu_count() or 1
     with pinned(cores):

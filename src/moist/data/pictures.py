@@ -132,7 +132,8 @@ def open_image(
             if image.width * image.height > max_pixels:
                 raise Image.DecompressionBombError(f"{image.width} x {image.height}")
             image.load()
-            ImageOps.exif_transpose(image, in_place=True)
+            if image.info:  # where nothing stands beside the pixels, no rotation does
+                ImageOps.exif_transpose(image, in_place=True)
             return _plain_mode(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImage(

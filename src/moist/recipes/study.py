@@ -63,6 +63,10 @@ STUDIES: dict[str, Study] = {
     "classic-density": Study(
         "moist.recipes.classic.density:run", "mixture density networks on the inverse sinusoid and on diabetes"
     ),
+    "classic-tables": Study(
+        "moist.recipes.classic.study:run",
+        "classic mixtures of experts and a distilled one beside scikit-learn and DESlib",
+    ),
     "frontier-letter": Study("moist.recipes.frontier:run_frontier", "letter with 2 to 32 specialists, beside singles"),
 }
 
