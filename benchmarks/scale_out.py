@@ -149,6 +149,8 @@ def result(found: dict[tuple[str, int], list[Timed]], load: Sequence[float], sec
         for workers in WORKERS[1:]:
             pairs = zip(alone, found[backend, workers])
             derived[f"efficiency/{backend}/{workers}"] = spread([a.wall / (workers * b.wall) for a, b in pairs])
+            busy = [t.own / (workers * t.wall) for t in found[backend, workers]]
+            derived[f"busy/{backend}/{workers}"] = spread(busy)
     every = {timed.weights for runs in found.values() for timed in runs}
     return {
         "schema": 1,
@@ -172,8 +174,8 @@ def result(found: dict[tuple[str, int], list[Timed]], load: Sequence[float], sec
         "simulated": simulate(derived["overhead_seconds_per_job/ray"]["median"]),
         "notes": [
             "Efficiency: the wall clock of one worker over that of n, divided by n. The workers share one machine's "
-            "cores, caches and memory: own_seconds, the sum of the jobs' own clocks, tells how much longer that makes "
-            "each job.",
+            "caches and memory, which makes each job longer: own_seconds is the sum of the jobs' own clocks. Busy: "
+            "that sum over n times the wall clock, the share of the workers' time that jobs have.",
             "Overhead: wall clock with one worker, less the jobs' own clocks, for each job.",
             "Simulated: nodes of one worker each, started by one driver, in which all overhead is spent.",
         ],

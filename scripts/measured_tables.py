@@ -161,6 +161,7 @@ def scale_out(document: Mapping[str, Any]) -> str:
     for name, title in {
         "efficiency/{}/2": "efficiency of 2 workers",
         "efficiency/{}/4": "efficiency of 4 workers",
+        "busy/{}/4": "share of 4 workers' time that jobs have",
         "overhead_seconds_per_job/{}": "cost of a job beyond its work, s",
     }.items():
         cells = (middle(found[name.format(backend)]) for backend in ("local", "ray"))
