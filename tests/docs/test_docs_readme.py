@@ -10,7 +10,7 @@ from docs_pages import FAST, PROJECT, blocks
 from sklearn.datasets import load_breast_cancer
 
 README = PROJECT / "README.md"
-SETUP = "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt . && .venv/bin/moist distill digits"
+SETUP = "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt '.[train]' && .venv/bin/moist distill digits"
 TESTS = "bash scripts/test.sh"
 
 

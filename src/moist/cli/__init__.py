@@ -51,6 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _stop(f"{error.strerror}: {error.filename}; check the path", USER_ERROR)
     except UserError as error:
         return _stop(str(error), USER_ERROR)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "moist":
+            raise
+        return _stop(
+            f"this command needs the package {error.name}, which is not installed; run: pip install 'moist[train]'",
+            USER_ERROR,
+        )
     except OSError as error:
         if not is_disk_full(error):
             raise
