@@ -1,6 +1,8 @@
+import gc
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 
 import numpy as np
@@ -55,6 +57,34 @@ def test_specialists_are_opened_when_needed_and_the_last_used_stay(exported):
             k = int(domains[row])
             used = [*(other for other in used if other != k), k][-2:]
             assert session.resident == tuple(used)
+
+
+def test_a_specialist_that_had_to_go_comes_back_from_the_sessions_own_folder(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    tiny, bundle = exported("table-mlp")
+    with RoutedSession(bundle) as plain:
+        expected = plain.predict(tiny.raw)
+    with RoutedSession(bundle, max_resident=1) as session:
+        for _ in range(2):
+            np.testing.assert_allclose(session.predict(tiny.raw).probabilities, expected.probabilities, atol=1e-6)
+        kept = {path.stem for path in tmp_path.glob("moist-*/*.onnx")}
+        assert kept == {str(k) for k in np.unique(expected.domain)}
+    gc.collect()
+    assert not list(tmp_path.glob("moist-*"))
+
+
+def test_without_a_place_for_such_a_folder_specialists_are_opened_anew(exported, tmp_path, monkeypatch):
+    tiny, bundle = exported("table-mlp")
+    with RoutedSession(bundle) as plain:
+        expected = plain.predict(tiny.raw).probabilities
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with RoutedSession(bundle, max_resident=1) as session:
+        np.testing.assert_allclose(session.predict(tiny.raw).probabilities, expected, atol=1e-6)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with RoutedSession(bundle, max_resident=1) as session:
+        (folder,) = tmp_path.glob("moist-*")
+        folder.rmdir()  # nothing can be written there any more
+        np.testing.assert_allclose(session.predict(tiny.raw).probabilities, expected, atol=1e-6)
 
 
 def test_without_a_limit_one_input_opens_no_specialist_by_itself(exported):

@@ -26,7 +26,12 @@ class Graph(Protocol):
 
 
 def open_graph(
-    source: Path | bytes, *, runtime: RuntimeName = "onnxruntime", threads: int = 1, frugal: bool = False
+    source: Path | bytes,
+    *,
+    runtime: RuntimeName = "onnxruntime",
+    threads: int = 1,
+    frugal: bool = False,
+    keep: Path | None = None,
 ) -> Graph:
     """Open an ONNX graph.
 
@@ -35,11 +40,13 @@ def open_graph(
         runtime: the library to run it on.
         threads: that one run may use.
         frugal: give memory back after each run, at the price of some microseconds.
+        keep: file for the graph as the library has optimised it for this processor: written the first time, read
+            thereafter, which takes a third of the time. For a library that has no such form it is not used.
 
     Raises:
         UserError: the library is unknown or not installed, or it cannot read the graph.
     """
     if runtime not in LIBRARIES:
         raise UserError(f"no runtime is called {runtime!r}. {nearest(str(runtime), LIBRARIES)}")
-    graph: Graph = importlib.import_module(LIBRARIES[runtime]).open_graph(source, threads, frugal)
+    graph: Graph = importlib.import_module(LIBRARIES[runtime]).open_graph(source, threads, frugal, keep)
     return graph

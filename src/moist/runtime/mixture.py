@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import threading
+import weakref
+from pathlib import Path
 
 import numpy as np
 
@@ -43,18 +47,34 @@ class GroupedMixture:
         self._shared: dict[str, Graph] = {}
         self._lock = threading.Lock()
         self._limited = max_resident is not None or memory_budget is not None
+        # Specialists that come and go are kept as they were opened first, in a folder that goes with this object.
+        self._kept = self._folder() if self._limited else None
         sizes = [exported.size(graph) for graph in exported.specialists]
         self.residents: Residents[Graph] = Residents(self._open_specialist, sizes, max_resident, memory_budget)
         threshold = exported.manifest["threshold"]
         self._threshold = None if threshold is None else np.float32(threshold)
         self._never = np.zeros(1, dtype=np.bool_)
 
+    def _folder(self) -> Path | None:
+        """Return a folder that goes with this object; None where nothing can be written."""
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="moist-"))
+        except OSError:
+            return None
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
     def _open(self, graph: ExportedGraph, *, frugal: bool = False) -> Graph:
         path = self._exported.checked(graph)
         return open_graph(path, runtime=self._runtime, threads=self._threads, frugal=frugal)
 
     def _open_specialist(self, k: int) -> Graph:
-        return self._open(self._exported.specialists[k], frugal=self._limited)
+        graph = self._exported.specialists[k]
+        if self._kept is None:
+            return self._open(graph, frugal=self._limited)
+        kept = self._kept / f"{k}.onnx"
+        path = kept if kept.exists() else self._exported.checked(graph)
+        return open_graph(path, runtime=self._runtime, threads=self._threads, frugal=True, keep=kept)
 
     def _graph(self, graph: ExportedGraph) -> Graph:
         opened = self._shared.get(graph.file)

@@ -33,18 +33,33 @@ class _Session:
         return outputs
 
 
-def open_graph(source: Path | bytes, threads: int, frugal: bool) -> _Session:
+def open_graph(source: Path | bytes, threads: int, frugal: bool, keep: Path | None) -> _Session:
     """Open a graph; arguments and errors as :func:`moist.runtime.open_graph`."""
+    if keep is None:
+        return _open(source, _options(threads, frugal))
+    if keep.exists():
+        options = _options(threads, frugal)
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        return _open(keep, options)
+    options = _options(threads, frugal)
+    options.optimized_model_filepath = str(keep)
+    try:
+        return _open(source, options)
+    except UserError:  # it may be the disk, which is full
+        keep.unlink(missing_ok=True)
+        return _open(source, _options(threads, frugal))
+
+
+def _open(source: Path | bytes, options: ort.SessionOptions) -> _Session:
     try:
         model = str(source) if isinstance(source, Path) else source
-        session = ort.InferenceSession(model, _options(threads, frugal), providers=["CPUExecutionProvider"])
+        return _Session(ort.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
     except Exception as error:  # ONNX Runtime has errors of its own, without a common base
         what = str(source) if isinstance(source, Path) else "the graph"
         raise UserError(
             f"{what} cannot be opened by ONNX Runtime {ort.__version__} ({str(error).splitlines()[0]}); export it "
             "again, or install another version"
         ) from error
-    return _Session(session)
 
 
 def _options(threads: int, frugal: bool) -> ort.SessionOptions:

@@ -36,9 +36,9 @@ class _Compiled:
         return [np.array(results[i]) for i in range(len(self._model.outputs))]
 
 
-def open_graph(source: Path | bytes, threads: int, frugal: bool) -> _Compiled:
+def open_graph(source: Path | bytes, threads: int, frugal: bool, keep: Path | None) -> _Compiled:
     """Open a graph; arguments and errors as :func:`moist.runtime.open_graph`; it is frugal always."""
-    del frugal
+    del frugal, keep
     try:
         core = openvino.Core()
         settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
