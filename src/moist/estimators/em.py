@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -89,5 +90,6 @@ def _maximize(
 ) -> tuple[TreeGate, E]:
     """Do the M step: every gate and every expert on its own; a gate sees all rows, so gates go first."""
     gates = gate.steps(sample, weighted_NK)
-    done = threads(delayed(step)() for step in (*gates, *experts.steps(sample, weighted_NK)))
+    own = [partial(experts.step, k, sample, weight_N) for k, weight_N in enumerate(weighted_NK.T)]
+    done = threads(delayed(step)() for step in (*gates, *own))
     return gate.after(done[: len(gates)]), experts.after(done[len(gates) :])

@@ -37,15 +37,12 @@ class Experts(Protocol):
         """Return log p_k(y | x) of a sample's targets as (N, K)."""
         ...
 
-    def steps(self, sample: Sample, weight_NK: np.ndarray) -> list[Callable[[], Any]]:
-        """Return a step of each expert, to be called, to where its penalised log-likelihood is no lower.
-
-        Each is weighted by its own column of (N, K).
-        """
+    def step(self, k: int, sample: Sample, weight_N: np.ndarray) -> Any:
+        """Return what expert k becomes where its log-likelihood, weighted and penalised, is no lower."""
         ...
 
     def after(self, done: Sequence[Any]) -> Self:
-        """Return the experts that the steps found."""
+        """Return the experts that their steps found."""
         ...
 
     def outputs(self, rows_ND: np.ndarray, design_ND: np.ndarray) -> np.ndarray:
@@ -79,10 +76,7 @@ class LogisticExperts:
         columns = [log_softmax(sample.design_ND @ coef_DC)[rows, sample.target_N] for coef_DC in self.coef_KDC]
         return np.stack(columns, axis=1)
 
-    def steps(self, sample: Sample, weight_NK: np.ndarray) -> list[Callable[[], np.ndarray]]:
-        return [partial(self._step, k, sample, weight_N) for k, weight_N in enumerate(weight_NK.T)]
-
-    def _step(self, k: int, sample: Sample, weight_N: np.ndarray) -> np.ndarray:
+    def step(self, k: int, sample: Sample, weight_N: np.ndarray) -> np.ndarray:
         target_NC = np.zeros((len(weight_N), self.coef_KDC.shape[2]))
         target_NC[np.arange(len(weight_N)), sample.target_N] = weight_N
         return softmax_step(sample.design_ND, self.coef_KDC[k], target_NC, self.penalty_D, sample.weight_N)
@@ -121,10 +115,7 @@ class GaussianExperts:
         means_NK = sample.design_ND @ self.coef_KD.T
         return gaussian_log_likelihood(sample.target_N, means_NK, self.variance_K)
 
-    def steps(self, sample: Sample, weight_NK: np.ndarray) -> list[Callable[[], tuple[np.ndarray, float]]]:
-        return [partial(self._step, k, sample, weight_N) for k, weight_N in enumerate(weight_NK.T)]
-
-    def _step(self, k: int, sample: Sample, weight_N: np.ndarray) -> tuple[np.ndarray, float]:
+    def step(self, k: int, sample: Sample, weight_N: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the exact maximum: a weighted ridge regression, then the variance that is left."""
         total = float(weight_N.sum())
         if total <= 0:
@@ -181,10 +172,7 @@ class FittedClassifiers:
         result: np.ndarray = np.log(self._probs(member, sample.rows_ND)[rows, sample.target_N])
         return result
 
-    def steps(self, sample: Sample, weight_NK: np.ndarray) -> list[Callable[[], Any]]:
-        return [partial(self._step, k, sample, weight_N) for k, weight_N in enumerate(weight_NK.T)]
-
-    def _step(self, k: int, sample: Sample, weight_N: np.ndarray) -> Any:
+    def step(self, k: int, sample: Sample, weight_N: np.ndarray) -> Any:
         """Fit one anew, and keep the new one only where it is no worse under its weights than the old one."""
         fresh = clone(self.prototype).fit(sample.rows_ND, sample.target_N, sample_weight=weight_N)
         return _better(partial(self._value, sample=sample, weight_N=weight_N), fresh, self.members[k : k + 1])
@@ -228,10 +216,7 @@ class FittedRegressors:
         means_NK = self.outputs(sample.rows_ND, sample.design_ND)
         return gaussian_log_likelihood(sample.target_N, means_NK, self.variance_K)
 
-    def steps(self, sample: Sample, weight_NK: np.ndarray) -> list[Callable[[], tuple[Any, float]]]:
-        return [partial(self._step, k, sample, weight_N) for k, weight_N in enumerate(weight_NK.T)]
-
-    def _step(self, k: int, sample: Sample, weight_N: np.ndarray) -> tuple[Any, float]:
+    def step(self, k: int, sample: Sample, weight_N: np.ndarray) -> tuple[Any, float]:
         """Fit one anew, and keep the new one only where its weighted squares are no larger than the old one's."""
         fresh = clone(self.prototype).fit(sample.rows_ND, sample.target_N, sample_weight=weight_N)
         member = _better(lambda one: -_squares(one, sample, weight_N), fresh, self.members[k : k + 1])

@@ -144,9 +144,10 @@ class _Problem:
     def curvature(self, probs_NC: np.ndarray, whole_N: np.ndarray | None) -> _Curvature:
         """Return the negative Hessian, from the rows that have a share in it worth its cost."""
         weight_N = self.weight_N1[:, 0]
-        kept = np.arange(len(weight_N)) if whole_N is None else np.flatnonzero(weight_N > NEGLIGIBLE * whole_N)
-        if weight_N[kept].sum() < MOST_OF_WEIGHT * weight_N.sum():
-            kept = np.arange(len(weight_N))
+        here_N = weight_N > NEGLIGIBLE * (weight_N if whole_N is None else whole_N)
+        enough = weight_N[here_N].sum() >= MOST_OF_WEIGHT * weight_N.sum()
+        # A slice of all rows is no copy of them: a gate's are all here.
+        kept = np.flatnonzero(here_N) if enough and not here_N.all() else slice(None)
         return _Curvature(self.design_ND[kept], probs_NC[kept], self.weight_N1[kept] * probs_NC[kept], self.penalty_D1)
 
 
