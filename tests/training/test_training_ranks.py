@@ -9,7 +9,7 @@ import torch
 from rank_program import train
 
 from moist.storage import read_json
-from moist.training import Ranks
+from moist.training import Ranks, is_first_rank, joined_ranks
 from moist.types import Batch, UserError
 
 HERE = Path(__file__).parent
@@ -49,6 +49,15 @@ def test_a_network_with_experts_is_trained_by_two_ranks_and_written_once(tmp_pat
     # Complete: neither rank has anything to do.
     run_ranks(2, *command, cwd=tmp_path)
     assert read_json(tmp_path / "out" / "metrics.json") == metrics
+
+
+def test_a_clusters_variables_alone_join_nothing(monkeypatch):
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    with joined_ranks() as ranks:
+        assert ranks == Ranks(0, 1)
+    assert is_first_rank()
 
 
 def test_shares_cover_a_batch_and_weigh_as_much():

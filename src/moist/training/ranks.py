@@ -105,13 +105,18 @@ class Ranks:
 
 def is_first_rank() -> bool:
     """Tell whether this process may speak for all that ``torchrun`` started; it may where there are no others."""
-    return os.environ.get("RANK", "0") == "0"
+    return not _by_torchrun() or os.environ["RANK"] == "0"
+
+
+def _by_torchrun() -> bool:
+    # Schedulers of clusters set RANK and WORLD_SIZE too, for programs that are not started so.
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 @contextmanager
 def joined_ranks() -> Iterator[Ranks]:
     """Join the processes that ``torchrun`` started with this one, if it did, and leave them at the end."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+    if not _by_torchrun() or dist.is_initialized():
         yield Ranks.current()
         return
     dist.init_process_group("gloo")
