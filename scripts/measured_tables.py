@@ -39,15 +39,17 @@ def pages(folder: Path = RESULTS) -> dict[Path, str]:
 
 def block(sections: Mapping[str, Render], folder: Path) -> str:
     """Return the generated part of one page."""
-    texts = [
-        render(json.loads((folder / name).read_text(encoding="utf-8")))
-        for name, render in sections.items()
-        if (folder / name).exists()
-    ]
+    documents = {name: folder / name for name in sections if (folder / name).exists()}
+    texts = [section(sections[name], json.loads(path.read_text(encoding="utf-8"))) for name, path in documents.items()]
     return "\n\n".join(texts) if texts else "No results are here yet."
 
 
-def tables(document: Mapping[str, Any]) -> str:
+def section(render: Render, document: Mapping[str, Any]) -> str:
+    """Return what one file shows, what made it, and what a reader must know."""
+    return "\n".join([*render(document), "", made_by(document), "", *(f"- {note}" for note in document["notes"])])
+
+
+def tables(document: Mapping[str, Any]) -> list[str]:
     """Return averages over the tables, then the accuracy on each of them."""
     systems = {name: document["systems"][name] for name in TITLES if name in document["systems"]}
     lines = [
@@ -66,7 +68,7 @@ def tables(document: Mapping[str, Any]) -> str:
     lines += [
         row([data, *(accuracy(system["by_data"][data]["accuracy"]) for system in systems.values())]) for data in names
     ]
-    return "\n".join([*lines, "", made_by(document), "", *(f"- {note}" for note in document["notes"])])
+    return lines
 
 
 def average_cells(title: str, system: Mapping[str, Any]) -> list[str]:
@@ -81,17 +83,17 @@ def average_cells(title: str, system: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def densities(document: Mapping[str, Any]) -> str:
+def densities(document: Mapping[str, Any]) -> list[str]:
     """Return the mean log-likelihood of every density on both data sets."""
     lines = ["### Densities", "", document["verdict"], ""]
     lines += [row(["density", "Bishop's inverse problem", "diabetes"]), row(["---", "---:", "---:"])]
     for name, title in DENSITIES.items():
         found = document["systems"][name]["log_likelihood"]
         lines.append(row([title, *(nats(found.get(data)) for data in ("bishop", "diabetes"))]))
-    return "\n".join([*lines, "", made_by(document), "", *(f"- {note}" for note in document["notes"])])
+    return lines
 
 
-def speed(document: Mapping[str, Any]) -> str:
+def speed(document: Mapping[str, Any]) -> list[str]:
     """Return the times of EM by number of rows."""
     threads = document["machine"]["threads"]
     lines = ["### Speed of EM", "", f"50 inputs, 8 experts, n_jobs={threads}, at most 100 iterations.", ""]
@@ -103,7 +105,7 @@ def speed(document: Mapping[str, Any]) -> str:
         ]
     grows = ", ".join(f"{kind} {c['growth_exponent_cpu']:.2f}" for kind, c in document["computed"].items())
     lines += ["", f"CPU seconds per iteration grow as the rows to the power of: {grows} (1 is linear)."]
-    return "\n".join([*lines, "", made_by(document), "", *(f"- {note}" for note in document["notes"])])
+    return lines
 
 
 RUNTIME = {
@@ -126,15 +128,15 @@ RUNTIME = {
 }
 
 
-def runtime(document: Mapping[str, Any]) -> str:
+def runtime(document: Mapping[str, Any]) -> list[str]:
     """Return the ratios of the exported mixture's times."""
     found = document["derived"]
     lines = [row(["one core", "median", "least to greatest"]), row(["---", "---:", "---:"])]
     lines += [row([title, *middle(found[name])]) for name, title in RUNTIME.items() if name in found]
-    return "\n".join([*lines, "", made_by(document), "", *(f"- {note}" for note in document["notes"])])
+    return lines
 
 
-def serving(document: Mapping[str, Any]) -> str:
+def serving(document: Mapping[str, Any]) -> list[str]:
     """Return a lone client's times, and what came of twice saturation."""
     lone, overload = document["measured"]["lone_client_p50_ms"], document["measured"]["overload"]
     titles = {"session": "session alone", "http_floor": "empty endpoint", "prediction": "prediction of one picture"}
@@ -151,10 +153,10 @@ def serving(document: Mapping[str, Any]) -> str:
         f"{overload['sent']:,} requests {outcomes}, {overload['lost']} lost; resident memory in the last third of "
         f"the time {grew:.2f} times that in the middle.",
     ]
-    return "\n".join([*lines, "", made_by(document), "", *(f"- {note}" for note in document["notes"])])
+    return lines
 
 
-def scale_out(document: Mapping[str, Any]) -> str:
+def scale_out(document: Mapping[str, Any]) -> list[str]:
     """Return the efficiency of several workers, the cost of a job, and the forecast."""
     found, simulated = document["derived"], document["simulated"]
     lines = [row(["16 specialists", "local processes", "Ray"]), row(["---", "---:", "---:"])]
@@ -175,7 +177,7 @@ def scale_out(document: Mapping[str, Any]) -> str:
         row([f"{length} each", f"{entry['hours']:.2f}", f"{entry['efficiency']:.3f}"])
         for length, entry in simulated["by_length"].items()
     ]
-    return "\n".join([*lines, "", made_by(document), "", *(f"- {note}" for note in document["notes"])])
+    return lines
 
 
 def middle(found: Mapping[str, Any]) -> tuple[str, str]:
@@ -198,7 +200,7 @@ def nats(found: Mapping[str, Any] | None) -> str:
     return "-" if found is None else f"{found['mean']:.3f} ± {found['std']:.3f}"
 
 
-Render = Callable[[Mapping[str, Any]], str]
+Render = Callable[[Mapping[str, Any]], list[str]]
 PAGES: dict[str, dict[str, Render]] = {
     "estimators.md": {
         "classic-tables.json": tables,
