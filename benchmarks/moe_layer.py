@@ -15,7 +15,6 @@ import argparse
 import datetime
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +24,7 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 import torch
+from measuring import spread
 from mixture_of_experts import MoE as LucidrainsMoE
 from st_moe_pytorch import MoE as STMoE
 from torch import Tensor, nn
@@ -200,15 +200,6 @@ def ratios(taken: Rounds, above: str, below: str) -> dict[str, Any]:
     """Return the ratio of two layers within each round, by either clock."""
     pairs = list(zip(taken[above], taken[below]))
     return {clock: spread([a[clock] / b[clock] for a, b in pairs]) for clock in CLOCKS}
-
-
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Return median and extremes."""
-    return {
-        "median": float(f"{statistics.median(values):.4g}"),
-        "min": float(f"{min(values):.4g}"),
-        "max": float(f"{max(values):.4g}"),
-    }
 
 
 def result(cases: Mapping[str, Any], failures: Mapping[str, str], rounds: int, seconds: float) -> dict[str, Any]:

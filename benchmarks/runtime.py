@@ -33,6 +33,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 import numpy as np
 import torch
+from measuring import spread, timed
 from torch import nn
 
 from moist.cli.export import export_data
@@ -50,7 +51,7 @@ from moist.runtime import RoutedSession, open_graph
 from moist.storage import read_json, write_json
 from moist.students import StudentSettings, create_student
 from moist.teachers import cifar_resnet
-from serve import make_bundle, timed
+from serve import make_bundle
 
 PROJECT = Path(__file__).resolve().parents[1]
 TARGET = PROJECT / "results" / "bench-runtime.json"
@@ -381,12 +382,6 @@ def child(arguments: Sequence[str]) -> dict[str, Any]:
     done = subprocess.run([sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True, check=True)
     told: dict[str, Any] = json.loads(done.stdout)
     return told
-
-
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Return median, extremes and the values of the rounds themselves."""
-    rounded = [float(f"{value:.4g}") for value in values]
-    return {"median": statistics.median(rounded), "min": min(rounded), "max": max(rounded), "values": rounded}
 
 
 def over(above: Sequence[float], below: Sequence[float]) -> dict[str, Any]:

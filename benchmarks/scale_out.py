@@ -15,7 +15,6 @@ import hashlib
 import heapq
 import os
 import platform
-import statistics
 import tempfile
 import time
 from collections.abc import Sequence
@@ -26,6 +25,8 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 os.environ["RAY_ADDRESS"] = "local"  # a Ray of its own
+
+from measuring import spread
 
 from moist.config import load_config
 from moist.progress import say
@@ -132,12 +133,6 @@ def simulate(overhead: float) -> dict[str, Any]:
         wall = makespan(seconds, overhead)
         table[name] = {"hours": round(wall / 3600, 3), "efficiency": round(MANY * seconds / (NODES * wall), 4)}
     return {"specialists": MANY, "nodes": NODES, "overhead_seconds": overhead, "by_length": table}
-
-
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Return median, least, most and all values, to four digits."""
-    rounded = [float(f"{value:.4g}") for value in values]
-    return {"median": statistics.median(rounded), "min": min(rounded), "max": max(rounded), "values": rounded}
 
 
 def result(found: dict[tuple[str, int], list[Timed]], load: Sequence[float], seconds: float) -> dict[str, Any]:

@@ -30,6 +30,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 import numpy as np
 import torch
+from measuring import spread, timed
 from PIL import Image
 
 from moist.config import load_config
@@ -129,13 +130,6 @@ def lone_client(session: RoutedSession, port: int) -> dict[str, list[float]]:
                 taken[name].append(1000 * statistics.median(found))
     connection.close()
     return taken
-
-
-def timed(call: Callable[[], object]) -> float:
-    """Return the seconds of one call."""
-    before = time.perf_counter()
-    call()
-    return time.perf_counter() - before
 
 
 def as_request(path: str, body: bytes) -> bytes:
@@ -254,13 +248,6 @@ def resident(pid: int) -> float:
     """Return the resident memory of a process, MiB."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Return median, extremes and the values of the rounds themselves."""
-    rounded = [float(f"{value:.4g}") for value in values]
-    middle = float(f"{statistics.median(rounded):.4g}")
-    return {"median": middle, "min": min(rounded), "max": max(rounded), "values": rounded}
 
 
 def result(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import datetime
 import os
 import platform
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 import numpy as np
 import torch
+from measuring import spread
 from torch import nn
 
 from moist.config import load_config
@@ -241,17 +241,6 @@ def hours(scope: Scope, taken: Round, way: str, clock: str, num_rows: int) -> fl
     views = scope.cached_views if way == "cached" else scope.live_views
     seconds = views * num_rows * taken["fill"]["cached"][clock]
     return (seconds + sum(count * taken[kind][way][clock] for kind, count in scope.steps.items())) / 3600
-
-
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Return median, extremes and the values of the rounds themselves."""
-    rounded = [float(f"{value:.4g}") for value in values]
-    return {
-        "median": float(f"{statistics.median(rounded):.4g}"),
-        "min": min(rounded),
-        "max": max(rounded),
-        "values": rounded,
-    }
 
 
 def result(space: Workspace, scopes: Mapping[str, Scope], rounds: Sequence[Round], seconds: float) -> dict[str, Any]:
