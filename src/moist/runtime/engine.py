@@ -30,6 +30,7 @@ def open_graph(
     *,
     runtime: RuntimeName = "onnxruntime",
     threads: int = 1,
+    streams: int = 1,
     frugal: bool = False,
     keep: Path | None = None,
 ) -> Graph:
@@ -39,6 +40,7 @@ def open_graph(
         source: path of a file, whose weights are mapped into memory where they lie beside it; or the graph itself.
         runtime: the library to run it on.
         threads: that one run may use.
+        streams: runs at once, by as many callers, that shall not wait for each other.
         frugal: give memory back after each run, at the price of some microseconds.
         keep: file for the graph as the library has optimised it for this processor: written the first time, read
             thereafter, which takes a third of the time. For a library that has no such form it is not used.
@@ -48,5 +50,5 @@ def open_graph(
     """
     if runtime not in LIBRARIES:
         raise UserError(f"no runtime is called {runtime!r}. {nearest(str(runtime), LIBRARIES)}")
-    graph: Graph = importlib.import_module(LIBRARIES[runtime]).open_graph(source, threads, frugal, keep)
+    graph: Graph = importlib.import_module(LIBRARIES[runtime]).open_graph(source, threads, streams, frugal, keep)
     return graph

@@ -6,10 +6,13 @@ import shutil
 import tempfile
 import threading
 import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from moist.runtime.crew import Crew
 from moist.runtime.engine import Graph, RuntimeName, open_graph
 from moist.runtime.exported import Exported, ExportedGraph
 from moist.runtime.residents import Residents
@@ -30,7 +33,7 @@ class GroupedMixture:
         runtime: the library that runs the graphs.
         max_resident: most specialists that are open at once.
         memory_budget: most bytes of specialists that are open at once.
-        threads: that one run may use.
+        threads: that one call may use: one input's routed graph in itself, a batch by sharing its rows out among them.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class GroupedMixture:
         self._exported = exported
         self._runtime: RuntimeName = runtime
         self._threads = threads
+        self._crew = Crew(threads)
         self._shared: dict[str, Graph] = {}
         self._lock = threading.Lock()
         self._limited = max_resident is not None or memory_budget is not None
@@ -51,6 +55,7 @@ class GroupedMixture:
         self._kept = self._folder() if self._limited else None
         sizes = [exported.size(graph) for graph in exported.specialists]
         self.residents: Residents[Graph] = Residents(self._open_specialist, sizes, max_resident, memory_budget)
+        self._num_classes = len(exported.manifest["classes"])
         threshold = exported.manifest["threshold"]
         self._threshold = None if threshold is None else np.float32(threshold)
         self._never = np.zeros(1, dtype=np.bool_)
@@ -64,24 +69,26 @@ class GroupedMixture:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return folder
 
-    def _open(self, graph: ExportedGraph, *, frugal: bool = False) -> Graph:
-        path = self._exported.checked(graph)
-        return open_graph(path, runtime=self._runtime, threads=self._threads, frugal=frugal)
+    def _open(self, path: Path, *, frugal: bool = False, keep: Path | None = None) -> Graph:
+        """Open a graph of which every thread of the crew runs its own part of a batch."""
+        return open_graph(path, runtime=self._runtime, streams=self._threads, frugal=frugal, keep=keep)
+
+    def _open_routed(self, path: Path) -> Graph:
+        return open_graph(path, runtime=self._runtime, threads=self._threads)
 
     def _open_specialist(self, k: int) -> Graph:
         graph = self._exported.specialists[k]
-        if self._kept is None:
-            return self._open(graph, frugal=self._limited)
-        kept = self._kept / f"{k}.onnx"
-        path = kept if kept.exists() else self._exported.checked(graph)
-        return open_graph(path, runtime=self._runtime, threads=self._threads, frugal=True, keep=kept)
+        kept = None if self._kept is None else self._kept / f"{k}.onnx"
+        path = kept if kept is not None and kept.exists() else self._exported.checked(graph)
+        return self._open(path, frugal=self._limited, keep=kept)
 
     def _graph(self, graph: ExportedGraph) -> Graph:
         opened = self._shared.get(graph.file)
         if opened is None:
             with self._lock:
                 if graph.file not in self._shared:
-                    self._shared[graph.file] = self._open(graph)
+                    open_it = self._open_routed if graph is self._exported.routed else self._open
+                    self._shared[graph.file] = open_it(self._exported.checked(graph))
                 opened = self._shared[graph.file]
         return opened
 
@@ -93,29 +100,36 @@ class GroupedMixture:
         return outputs[0], outputs[1], outputs[2] if len(outputs) > 2 else self._never
 
     def run(self, inputs: np.ndarray) -> Answer:
-        """Answer inputs (N, ...): each specialist runs once, on the rows that go to it."""
-        features, domains, *weights = self._graph(self._exported.router).run([inputs])
-        probabilities = self._combined(features, domains, weights[0] if domains.shape[1] > 1 else None)
-        return self._defer(inputs, probabilities, domains)
+        """Answer inputs (N, ...): each specialist runs only on the rows that go to it."""
+        router = self._graph(self._exported.router)
+        if len(inputs) == 1:
+            routed = [router.run([inputs])]
+        else:
+            routed = self._crew.each(lambda part: router.run([inputs[part]]), self._crew.parts(len(inputs)))
+        domains = routed[0][1] if len(routed) == 1 else np.concatenate([part[1] for part in routed])
+        return self._defer(inputs, self._combined(routed, domains), domains)
 
-    def _combined(self, features: np.ndarray, domains: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-        """Return probabilities (N, C), the mean by weight over each row's specialists (None: it has one)."""
-        if len(domains) == 1 and domains.shape[1] == 1:
-            return self.residents[int(domains[0, 0])].run([features])[0]
+    def _combined(self, routed: Sequence[Sequence[np.ndarray]], domains: np.ndarray) -> np.ndarray:
+        """Return probabilities (N, C), the mean by weight over each row's specialists.
+
+        Args:
+            routed: what the router says of each part of the rows: features, domains and, where top_k > 1, weights.
+            domains: of all rows (N, top_k).
+        """
         num_rows, top_k = domains.shape
-        flat = domains.ravel()
-        order = np.argsort(flat, kind="stable")
-        grouped = features[order // top_k]
-        counts = np.bincount(flat, minlength=len(self.residents))
-        ends = np.cumsum(counts)
-        groups = [(k, grouped[ends[k] - counts[k] : ends[k]]) for k in np.flatnonzero(counts)]
-        answers = np.concatenate([self.residents[int(k)].run([rows])[0] for k, rows in groups])
-        ordered = np.empty_like(answers)
-        ordered[order] = answers
-        if weights is None:
-            return ordered
-        each: np.ndarray = ordered.reshape(num_rows, top_k, -1) * weights[:, :, None]
-        mean: np.ndarray = each.sum(axis=1)
+        if num_rows == 1 and top_k == 1:
+            return self.residents[int(domains[0, 0])].run([routed[0][0]])[0]
+        answers = np.empty((num_rows, top_k, self._num_classes), dtype=np.float32)
+
+        def ask(group: _Group) -> None:
+            rows, places = group.rows, group.places
+            features = routed[group.part][0]
+            answers[group.start + rows, places] = self.residents[group.specialist].run([features[rows]])[0]
+
+        self._crew.each(ask, _groups([part[1] for part in routed]))
+        if top_k == 1:
+            return answers[:, 0]
+        mean: np.ndarray = (answers * np.concatenate([part[2] for part in routed])[:, :, None]).sum(axis=1)
         return mean
 
     def _defer(self, inputs: np.ndarray, probabilities: np.ndarray, domains: np.ndarray) -> Answer:
@@ -124,12 +138,47 @@ class GroupedMixture:
         doubtful = probabilities.max(axis=1) < self._threshold
         generalist = self._exported.generalist
         if generalist is not None and doubtful.any():
-            second = self._graph(generalist).run([inputs[doubtful]])[0]
+            graph, asked = self._graph(generalist), inputs[doubtful]
+            parts = self._crew.each(lambda part: graph.run([asked[part]])[0], self._crew.parts(len(asked)))
             probabilities = probabilities.copy()
-            probabilities[doubtful] = (probabilities[doubtful] + second) / 2
+            probabilities[doubtful] = (probabilities[doubtful] + np.concatenate(parts)) / 2
         return probabilities, domains, doubtful
 
     def votes(self, inputs: np.ndarray) -> np.ndarray:
         """Return every specialist's probabilities (K, C) for one input (1, ...)."""
         features = self._graph(self._exported.router).run([inputs])[0]
         return np.concatenate([self.residents[k].run([features])[0] for k in range(len(self.residents))])
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Rows of one part of a batch that go to one specialist.
+
+    Args:
+        specialist: its number.
+        part: number of the part.
+        start: of the part in the batch.
+        rows: in the part.
+        places: of the specialist among each row's specialists.
+    """
+
+    specialist: int
+    part: int
+    start: int
+    rows: np.ndarray
+    places: np.ndarray
+
+
+def _groups(domains: Sequence[np.ndarray]) -> list[_Group]:
+    """Return the groups of a batch whose parts go to ``domains`` (N, top_k) each; those of one specialist together."""
+    groups, start = [], 0
+    for number, part in enumerate(domains):
+        flat = part.ravel()
+        order = np.argsort(flat, kind="stable")
+        ends = np.cumsum(np.bincount(flat))
+        for k, end in enumerate(ends):
+            mine = order[ends[k - 1] if k else 0 : end]
+            if len(mine):
+                groups.append(_Group(k, number, start, *np.divmod(mine, part.shape[1])))
+        start += len(part)
+    return sorted(groups, key=lambda group: group.specialist)

@@ -33,8 +33,9 @@ class _Session:
         return outputs
 
 
-def open_graph(source: Path | bytes, threads: int, frugal: bool, keep: Path | None) -> _Session:
+def open_graph(source: Path | bytes, threads: int, streams: int, frugal: bool, keep: Path | None) -> _Session:
     """Open a graph; arguments and errors as :func:`moist.runtime.open_graph`."""
+    del streams  # a run with one thread is its caller's
     if keep is None:
         return _open(source, _options(threads, frugal))
     if keep.exists():

@@ -36,12 +36,16 @@ class _Compiled:
         return [np.array(results[i]) for i in range(len(self._model.outputs))]
 
 
-def open_graph(source: Path | bytes, threads: int, frugal: bool, keep: Path | None) -> _Compiled:
+def open_graph(source: Path | bytes, threads: int, streams: int, frugal: bool, keep: Path | None) -> _Compiled:
     """Open a graph; arguments and errors as :func:`moist.runtime.open_graph`; it is frugal always."""
     del frugal, keep
     try:
         core = openvino.Core()
-        settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        settings = {
+            "INFERENCE_NUM_THREADS": threads * streams,
+            "NUM_STREAMS": streams,
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
         return _Compiled(core.compile_model(core.read_model(source), "CPU", settings))
     except RuntimeError as error:
         what = str(source) if isinstance(source, Path) else "the graph"

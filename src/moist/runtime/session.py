@@ -34,7 +34,8 @@ class RoutedSession:
         runtime: what runs the graphs.
         max_resident: most specialists in memory, those used last; None for all that were used.
         memory_budget: most bytes of specialists in memory, as their files count them; None for no limit.
-        threads: that one prediction may use.
+        threads: that one prediction may use: a batch is shared out among them, and one input's routed graph splits its
+            operators.
 
     Attributes:
         classes: the C class names, in the order of the probabilities.
