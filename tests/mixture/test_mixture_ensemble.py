@@ -72,7 +72,7 @@ def test_more_guesses_call_more_specialists():
 def test_the_correction_raises_the_dustbin():
     ensemble, _ = fixed_ensemble()
     raw = ensemble.specialists[0].table[0]
-    special, dustbin = ensemble._ask(torch.zeros(1, 1), torch.tensor([[True, False, False]]))
+    special, dustbin = ensemble.said(ensemble.ask(torch.zeros(1, 1), torch.tensor([[True, False, False]])), CORRECTION)
     expected = (raw + torch.tensor([0.0, 0.0, 0.7])).softmax(dim=0)
     torch.testing.assert_close(torch.cat([special[0, 0], dustbin[0, :1]]), expected)
 

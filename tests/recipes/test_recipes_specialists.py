@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from moist import load_bundle
 from moist.data import load_dataset
@@ -34,11 +35,15 @@ def test_distill_makes_a_bundle_of_specialists(digits, tmp_path):
     loaded = load_bundle(tmp_path / "run" / "bundle")
     assert isinstance(loaded, SpecialistEnsemble)
     assert loaded.gate.sets.shape == (3, 4)
-    assert (loaded.gate.correction > 0).all()
     system = metrics["systems"]["mixture"]
     test = load_dataset(settings.data, default_cache_dir(), quiet=True).test
     right = (loaded.predict_proba(test.inputs).argmax(axis=1) == test.target).mean()
     assert right == pytest.approx(system["accuracy"]["mean"])
     assert system["active_macs"] > metrics["systems"]["generalist"]["active_macs"]
-    done = read_json(tmp_path / "run" / "jobs" / "mixture" / "specialist-0" / "done.json")["value"]
-    assert sorted(done["classes"]) == loaded.gate.sets[0].tolist()
+    done = [
+        read_json(tmp_path / "run" / "jobs" / "mixture" / f"specialist-{k}" / "done.json")["value"] for k in range(3)
+    ]
+    assert sorted(done[0]["classes"]) == loaded.gate.sets[0].tolist()
+    published = torch.tensor([value["correction"] for value in done])
+    assert (published > 0).all()
+    assert not torch.allclose(loaded.gate.correction, published)  # fitted on the validation part

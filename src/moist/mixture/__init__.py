@@ -4,6 +4,7 @@ from moist.mixture.agreement import agree
 from moist.mixture.build import build_mixture, mixture_cost
 from moist.mixture.build_ensemble import build_ensemble, classes_each, new_class_specialist, start_from_generalist
 from moist.mixture.bundle import inspect_bundle, load_bundle, save_bundle
+from moist.mixture.dustbins import fit_dustbins
 from moist.mixture.early_exit import EarlyExitGate, ExitSettings, calibrate_exit, expected_load
 from moist.mixture.ensemble import CoverageGate, SpecialistEnsemble
 from moist.mixture.gates import build_gate, start_gate_from_centres, start_gate_from_head
@@ -38,6 +39,7 @@ __all__ = [
     "check_groups",
     "classes_each",
     "expected_load",
+    "fit_dustbins",
     "inspect_bundle",
     "load_bundle",
     "mixture_cost",

@@ -23,7 +23,7 @@ class CoverageGate(nn.Module):
         generalist: module from inputs to logits (N, C).
         sets_MS: (M, S) int64 classes of each specialist.
         correction_M: (M,) added to each specialist's dustbin logit: the logarithm of how much rarer the classes outside
-            its set were in its training data than they are.
+            its set were in its training data than they are, or what :func:`moist.mixture.fit_dustbins` makes of it.
 
     Its scores (N, M) are the logarithm of the generalist's probability that the class is one of the specialist's.
     """
@@ -90,27 +90,32 @@ class SpecialistEnsemble(MixtureOfSpecialists):
         """Answer a batch of inputs (N, ...): the generalist first, then only the specialists that it calls."""
         logits = self.gate.generalist(inputs)
         covers = self.gate.covers(logits, self.top_n)
-        special, dustbin = self._ask(inputs, covers)
+        special, dustbin = self.said(self.ask(inputs, covers), self.gate.correction)
         answer = agree(logits.float().softmax(dim=1), special, dustbin, self.gate.sets, covers)
         return self._defer(inputs, answer, self._routing(logits, covers))
 
-    def _ask(self, inputs: Tensor, covers_NM: Tensor) -> tuple[Tensor, Tensor]:
-        """Run each specialist on the inputs that it covers: probabilities of its classes (N, M, S), dustbin (N, M)."""
+    def ask(self, inputs: Tensor, covers_NM: Tensor) -> Tensor:
+        """Run each specialist on the inputs (N, ...) that it covers: logits (N, M, S + 1), 0 where it does not."""
         num_inputs, num_specialists = covers_NM.shape
-        said = torch.zeros(num_inputs, num_specialists, self.gate.sets.shape[1] + 1, device=covers_NM.device)
+        raw_NMS = torch.zeros(num_inputs, num_specialists, self.gate.sets.shape[1] + 1, device=covers_NM.device)
         for m in range(num_specialists):
             rows = covers_NM[:, m].nonzero()[:, 0]
             if len(rows):
-                logits = self.specialists[m](inputs[rows]).float()
-                logits = torch.cat([logits[:, :-1], logits[:, -1:] + self.gate.correction[m]], dim=1)
-                said[rows, m] = logits.softmax(dim=1)
-        return said[:, :, :-1], said[:, :, -1]
+                raw_NMS[rows, m] = self.specialists[m](inputs[rows]).float()
+        return raw_NMS
+
+    @staticmethod
+    def said(raw_NMS: Tensor, correction_M: Tensor) -> tuple[Tensor, Tensor]:
+        """Return specialists' probabilities of their classes (N, M, S) and the dustbin (N, M), its logits corrected."""
+        corrected = torch.cat([raw_NMS[..., :-1], raw_NMS[..., -1:] + correction_M[:, None]], dim=-1)
+        probs_NMS = corrected.softmax(dim=-1)
+        return probs_NMS[..., :-1], probs_NMS[..., -1]
 
     def forward_all(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return scores (N, M), and log-probabilities (N, M, C) of the answer with each specialist alone heard."""
         logits = self.gate.generalist(inputs)
         everyone = torch.ones(len(inputs), self.num_domains, dtype=torch.bool, device=logits.device)
-        special, dustbin = self._ask(inputs, everyone)
+        special, dustbin = self.said(self.ask(inputs, everyone), self.gate.correction)
         general = logits.float().softmax(dim=1)
         alone = torch.eye(self.num_domains, dtype=torch.bool, device=logits.device)
         answers = [

@@ -64,6 +64,11 @@ class MixtureSettings(Settings):
         None, ge=2, description="hinton-specialists: classes in each one's set; none: twice an equal share"
     )
     top_n: int = Field(1, ge=1, description="hinton-specialists: how many of the generalist's best classes call them")
+    dustbins: Literal["fitted", "log-proportion"] = Field(
+        "fitted",
+        description="hinton-specialists: correct the dustbins' logits so that the ensemble's answers on the "
+        "validation part are most likely right, or as published, by how much rarer the other classes were in training",
+    )
     outside: float = Field(0.0, ge=0, le=1, description="share of a specialist's data drawn from outside its domain")
     classes_per_specialist: int | None = Field(
         None,

@@ -17,6 +17,7 @@ from moist.mixture import (
     SpecialistEnsemble,
     build_ensemble,
     classes_each,
+    fit_dustbins,
     new_class_specialist,
     start_from_generalist,
 )
@@ -53,10 +54,11 @@ def train_class_specialist(payload: dict[str, Any], folder: Path, advance: Advan
     return {"history": history, "examples": len(rows), "classes": classes_S.tolist(), "correction": correction}
 
 
-def _labels(space: Workspace) -> np.ndarray:
-    """Return the class (N,) of each training row; without labels, the teacher's."""
-    target = space.splits.train.target
-    return space.teacher_logits("train").argmax(axis=1) if target is None else target
+def _labels(space: Workspace, split: str = "train") -> np.ndarray:
+    """Return the class (N,) of each row of a part; without labels, the teacher's."""
+    part = space.part(split)
+    assert part is not None
+    return space.teacher_logits(split).argmax(axis=1) if part.target is None else part.target
 
 
 def _class_sets(space: Workspace, settings: MixtureSettings, generalist: nn.Module, seed: int) -> np.ndarray:
@@ -109,9 +111,22 @@ def assemble_ensemble(payload: dict[str, Any], folder: Path, advance: Advance) -
     ensemble.gate.generalist.load_state_dict(generalist.state_dict())
     for place, specialist in zip(folders, ensemble.specialists):
         specialist.load_state_dict(load_file(place / "model.safetensors"))
+    ensemble.eval()
+    if settings.dustbins == "fitted":
+        _fit_dustbins(space, ensemble)
     advance(1, total=1)
-    result = keep_outputs(space, ensemble.eval(), [], folder, _ensemble_outputs)
+    result = keep_outputs(space, ensemble, [], folder, _ensemble_outputs)
     return result | {"classes": [value["classes"] for value in known]}
+
+
+def _fit_dustbins(space: Workspace, ensemble: SpecialistEnsemble) -> None:
+    """Correct the dustbins on the validation part; where there is none they stay as published."""
+    validation = space.part("validation")
+    if validation is None or not len(validation):
+        return
+    batches = (space.transform.to_tensor(rows) for rows in torch.split(space.inputs("validation"), BATCH))
+    target = torch.from_numpy(_labels(space, "validation"))
+    ensemble.gate.correction.copy_(fit_dustbins(ensemble, batches, target))
 
 
 def _ensemble_outputs(ensemble: SpecialistEnsemble, inputs: Tensor) -> dict[str, Tensor]:
