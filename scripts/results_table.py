@@ -65,7 +65,19 @@ def summary(documents: Sequence[Mapping[str, Any]]) -> str:
     head = ["data", "teacher", "MACs per input", *RIVALS.values(), "gap recovered", "MACs saved", "seeds"]
     lines = [row(head), row(["---", *["---:"] * (len(head) - 1)])]
     lines += [row(_summary_cells(document)) for document in documents]
-    return "\n".join([*lines, "", *(f"- {d['name']}: {d['verdict']}" for d in documents)])
+    return "\n".join([*lines, "", *(f"- {d['name']}: {d['verdict']}{_deferring(d)}" for d in documents)])
+
+
+def _deferring(document: Mapping[str, Any]) -> str:
+    """Return a sentence on the mixture that defers to its generalist, where that is better and known for every seed."""
+    systems = document["systems"]
+    deferring = systems.get("mixture_deferring")
+    if deferring is None or len(deferring["accuracy"]["values"]) < len(document["seeds"]):
+        return ""
+    if _mean(deferring) <= _mean(systems["mixture"]):
+        return ""
+    macs = short_number(deferring["active_macs"])
+    return f" Where it defers to its generalist when unsure: {_accuracy(deferring)} at {macs} MACs per input."
 
 
 def _summary_cells(document: Mapping[str, Any]) -> list[str]:
