@@ -45,7 +45,7 @@ SETTINGS = (
     "mixture.method=random",
     f"mixture.num_domains={SPECIALISTS}",
     "student.width=64",
-    "training.epochs=600",
+    "training.epochs=200",
     "controls.enabled=false",
 )
 WORKERS = (1, 2, 4)
@@ -67,7 +67,7 @@ class Timed:
 def main() -> None:
     """Measure, simulate, print and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=2, help="of every backend and number of workers")
+    parser.add_argument("--rounds", type=int, default=6, help="of every backend and number of workers")
     arguments = parser.parse_args()
     started, load = time.perf_counter(), os.getloadavg()
     with tempfile.TemporaryDirectory() as folder:
