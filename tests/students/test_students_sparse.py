@@ -47,6 +47,13 @@ def test_of_texts_real_tokens_alone_are_routed():
     torch.testing.assert_close(student(IDS[:2, :5]), student(longer[:2]))
 
 
+def test_a_sparse_bag_routes_whole_texts():
+    student = create({"family": "bag", "width": 8, "depth": 1}, TEXT)
+    logits, facts = student.forward_facts(IDS)
+    assert facts[0].routing.logits.shape == (3, 4)
+    torch.testing.assert_close(logits, student(IDS))
+
+
 @pytest.mark.parametrize("router", ["expert-choice", "soft"])
 def test_routers_over_tokens_serve_transformers(router):
     student = create({"family": "transformer", "width": 8}, TEXT, router=router)
@@ -77,11 +84,15 @@ def test_a_sparse_student_can_be_sized():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"family": "dscnn", "sparse": SPARSE}, "sparse is for families mlp, resnet, transformer, vit, got 'dscnn'"),
+        (
+            {"family": "dscnn", "sparse": SPARSE},
+            "sparse is for families mlp, bag, resnet, transformer, vit, got 'dscnn'",
+        ),
         ({"family": "mlp", "sparse": {"router": "soft"}}, "router 'soft' decides over the tokens"),
         ({"family": "mlp", "sparse": {"gated": True}}, "gated experts are for transformer and vit"),
         ({"family": "mlp", "sparse": {"capacity_factor": 1.0}}, "no capacity"),
         ({"family": "mlp", "depth": 0, "sparse": SPARSE}, "needs a hidden layer for its experts"),
+        ({"family": "bag", "sparse": SPARSE}, "a sparse bag needs a hidden layer for its experts"),
     ],
 )
 def test_refused(values, message):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from moist.data import InputShape
 from moist.students.dense import classifier, hidden_layer
 from moist.students.settings import StudentSettings
+from moist.students.sparse import SparseHead
 
 __all__ = ["NgramBag", "bag_stages"]
 
@@ -48,14 +49,17 @@ def bag_stages(settings: StudentSettings, shape: InputShape, num_classes: int) -
     """Return bag, hidden layers (each a stage of its own, none by default) and head.
 
     Args:
-        settings: ``width`` of the embedding and the hidden layers, ``depth`` hidden layers, ``pooling``.
+        settings: ``width`` of the embedding and the hidden layers, ``depth`` hidden layers, ``pooling``; with
+            ``sparse`` the last hidden layer and the head make one stage of experts.
         shape: ids (L,), 1 to ``num_buckets``, padded with 0.
         num_classes: C.
     """
     features = settings.width_at(0)
     stages: list[nn.Module] = [NgramBag(shape.num_buckets, features, settings.pooling)]
-    for _ in range(settings.blocks):
+    for _ in range(settings.blocks - (settings.sparse is not None)):
         width = settings.width_at(len(stages))
         stages.append(hidden_layer(features, width))
         features = width
+    if settings.sparse is not None:
+        return [*stages, SparseHead(features, settings.width_at(len(stages)), num_classes, settings.sparse)]
     return [*stages, classifier(features, num_classes)]

@@ -16,7 +16,8 @@ Family = Literal["resnet", "dscnn", "vit", "mlp", "bag", "transformer", "torch"]
 DEFAULT_DEPTH: dict[str, int] = {"resnet": 1, "dscnn": 1, "vit": 2, "mlp": 1, "bag": 0, "transformer": 2, "torch": 1}
 SMALLEST_DEPTH: dict[str, int] = {"resnet": 1, "dscnn": 1, "vit": 1, "mlp": 0, "bag": 0, "transformer": 1, "torch": 1}
 ENCODERS = ("transformer", "vit")
-CAN_BE_SPARSE = ("mlp", "resnet", *ENCODERS)
+SPARSE_HEADS = ("mlp", "bag")  # the last hidden layer and the head become experts
+CAN_BE_SPARSE = (*SPARSE_HEADS, "resnet", *ENCODERS)
 NUM_CONVOLUTION_STAGES = 3
 
 
@@ -37,7 +38,7 @@ class StudentSettings(Settings):
         embedding_dim: dimensions of each categorical column's embedding (mlp); None gives min(8, ⌈√categories⌉).
         pooling: how a bag combines its n-grams.
         heads: attention heads; the width must be a multiple of it (transformer, vit).
-        sparse: experts in place of dense blocks (mlp, resnet, transformer, vit); None for a dense student.
+        sparse: experts in place of dense blocks (mlp, bag, resnet, transformer, vit); None for a dense student.
         factory: ``module:function`` that returns an ``nn.Module`` (torch).
         factory_settings: the factory's keyword arguments.
     """
@@ -65,7 +66,7 @@ class StudentSettings(Settings):
         """How many stages the student has, input and head included."""
         if self.family == "torch":
             return 1
-        sparse_head = self.family == "mlp" and self.sparse is not None
+        sparse_head = self.family in SPARSE_HEADS and self.sparse is not None
         return 2 + self.blocks * (NUM_CONVOLUTION_STAGES if self.family in ("resnet", "dscnn") else 1) - sparse_head
 
     def width_at(self, stage: int) -> int:
@@ -124,10 +125,10 @@ class StudentSettings(Settings):
             )
         if self.family not in ENCODERS and self.sparse.gated:
             raise ValueError(f"gated experts are for {' and '.join(ENCODERS)}, got family {self.family!r}; drop gated")
-        if self.family == "mlp" and (self.sparse.capacity_factor is not None or not self.blocks):
+        if self.family in SPARSE_HEADS and (self.sparse.capacity_factor is not None or not self.blocks):
             raise ValueError(
-                "a sparse mlp needs a hidden layer for its experts and no capacity (nothing passes by them), got "
-                f"depth={self.blocks} and capacity_factor={self.sparse.capacity_factor}; mend them"
+                f"a sparse {self.family} needs a hidden layer for its experts and no capacity (nothing passes by "
+                f"them), got depth={self.blocks} and capacity_factor={self.sparse.capacity_factor}; mend them"
             )
         return self
 
