@@ -1,4 +1,4 @@
-"""Fill the pages of docs/ that show what benchmarks and studies of estimators measured; ``--check`` only compares."""
+"""Fill the pages of docs/ that show what benchmarks and studies measured; ``--check`` only compares."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from filling import row, update
+from mutual_tables import mutual
+
+from moist.report.sweep import save_sweep
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "results"
@@ -24,6 +27,7 @@ TITLES = {
     "hierarchical_mixture": "**tree of gates, 8 leaves**",
     "distilled_mixture": "**distilled mixture**",
 }
+MUTUAL = ("mode-tabular", "mode-text", "mode-vision")
 DENSITIES = {
     "generating_density": "generating density (a bound)",
     "gaussian_linear": "Gaussian linear regression",
@@ -210,11 +214,21 @@ PAGES: dict[str, dict[str, Render]] = {
     "runtime.md": {"bench-runtime.json": runtime},
     "serving.md": {"bench-serve.json": serving},
     "scale-out.md": {"bench-scale-out.json": scale_out},
+    "mutual-distillation.md": {f"{name}.json": mutual for name in MUTUAL},
 }
 
 
+def draw() -> None:
+    """Draw the sweep of every study of mutual distillation into docs/images."""
+    for path in (RESULTS / f"{name}.json" for name in MUTUAL):
+        if path.exists():
+            save_sweep(json.loads(path.read_text(encoding="utf-8")), PROJECT / "docs" / "images" / f"{path.stem}.svg")
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Fill the pages, or compare them; returns the exit code."""
+    """Fill the pages and draw the pictures, or compare the pages; returns the exit code."""
+    if "--check" not in arguments:
+        draw()
     return update(pages(), arguments)
 
 
