@@ -35,6 +35,8 @@ __all__ = ["run_jobs"]
 
 # 137 is a shell's word for SIGKILL; 255 is what is left to say of a worker whose fork server was killed.
 KILLED = (137, STOPPED, 255)
+# What torch imports at the first step of an optimizer, in seconds: once for all workers, not in each.
+OPTIMIZERS_NEED = "torch._dynamo"
 
 
 @dataclass
@@ -97,7 +99,7 @@ class _Pool(Protocol):
 
 def _open_pool(settings: JobsSettings, modules: list[str]) -> _Pool:
     if settings.backend == "local":
-        return _LocalPool(settings, preload=[__name__, *modules])
+        return _LocalPool(settings, preload=[__name__, OPTIMIZERS_NEED, *modules])
     # By name, since Ray is an extra.
     pool: _Pool = import_callable("moist.training.ray_pool:RayPool", "jobs.backend")(settings)
     return pool
