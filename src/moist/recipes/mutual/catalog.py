@@ -27,6 +27,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "mode-vision": {
         "data": ["mnist", "cifar10"],
         "train_rows": 1000,
+        "validation": 0.05,
         "student": {"family": "mlp", "width": 32, "sparse": EXPERTS},
         **WEIGHTS,
         "training": {"epochs": 30, "batch_size": 64, "learning_rate": 0.003},
