@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["SMALL", "STUDIES"]
+__all__ = ["SMALL", "SMALL_DATA", "STUDIES"]
 
 EXPERTS = {"num_experts": 8, "top_k": 2, "combine": "renormalize"}
 WEIGHTS = {"squared_weights": [0.03, 0.1, 0.3, 1, 3, 10, 30], "kl_weights": [0.1, 0.3, 1, 3]}
@@ -22,6 +22,7 @@ STUDIES: dict[str, dict[str, Any]] = {
         "transform": {"word_ngrams": 1, "max_length": 32, "num_buckets": 4096},
         "student": {"family": "bag", "width": 32, "depth": 1, "sparse": EXPERTS},
         **WEIGHTS,
+        "squared_weights": [*WEIGHTS["squared_weights"], 100, 300],
         "training": {"epochs": 30, "batch_size": 64, "learning_rate": 0.01},
     },
     "mode-vision": {
@@ -33,4 +34,6 @@ STUDIES: dict[str, dict[str, Any]] = {
         "training": {"epochs": 30, "batch_size": 64, "learning_rate": 0.003},
     },
 }
-SMALL: dict[str, Any] = {"squared_weights": [0.1, 3], "kl_weights": [0.1]}
+# Of a trial: the first two data sets, and these changes.
+SMALL_DATA = 2
+SMALL = ("squared_weights=[0.1, 3]", "kl_weights=[0.1]", "training.epochs=3")

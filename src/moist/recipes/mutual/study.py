@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from moist.config import load_config
-from moist.recipes.mutual.catalog import SMALL, STUDIES
+from moist.recipes.mutual.catalog import SMALL, SMALL_DATA, STUDIES
 from moist.recipes.mutual.choice import MOE, choose, choose_for_all, curve, weight_name
 from moist.recipes.mutual.settings import MutualStudySettings
 from moist.recipes.mutual.summary import DENSE, MODE, MODE_KL, MODE_ONE_WEIGHT, compare, summarize, verdict
@@ -72,9 +72,7 @@ def _systems(network: str, data: str, weights: Weights) -> list[str]:
 
 def run(request: StudyRequest) -> dict[str, Any]:
     """Train what is not done yet, choose weights on validation rows, score the chosen networks on the test part."""
-    small = SMALL if request.budget == "small" else {}
-    values = {**STUDIES[request.name.removesuffix("-small")], **small}
-    settings = load_config(MutualStudySettings, values, request.overrides)
+    settings = _settings(request)
     training = plan(settings, request)
     trained = run_jobs(training, settings.jobs, quiet=request.quiet)
     sweep = _by_place(trained)
@@ -97,6 +95,14 @@ def run(request: StudyRequest) -> dict[str, Any]:
         derived=derived,
         notes=_notes(settings, derived),
     )
+
+
+def _settings(request: StudyRequest) -> MutualStudySettings:
+    values = STUDIES[request.name.removesuffix("-small")]
+    if request.budget == "full":
+        return load_config(MutualStudySettings, values, request.overrides)
+    trial = {**values, "data": values["data"][:SMALL_DATA]}
+    return load_config(MutualStudySettings, trial, [*SMALL, *request.overrides])
 
 
 def _by_place(results: Mapping[str, JobResult]) -> Scores:
