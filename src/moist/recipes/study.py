@@ -67,6 +67,10 @@ STUDIES: dict[str, Study] = {
         "moist.recipes.classic.study:run",
         "classic mixtures of experts and a distilled one beside scikit-learn and DESlib",
     ),
+    "mode-tabular": Study(
+        "moist.recipes.mutual.study:run", "experts that learn from each other (MoDE) beside plain ones, on seven tables"
+    ),
+    "mode-text": Study("moist.recipes.mutual.study:run", "the same on trec50 and banking77", seeds=5),
     "frontier-letter": Study("moist.recipes.frontier:run_frontier", "letter with 2 to 32 specialists, beside singles"),
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moist.report.canvas import drawing, new_figure, standalone_svg
+from moist.report.canvas import drawing, log_ticks, new_figure, standalone_svg
 from moist.report.theme import COLOURS
 from moist.storage import write_atomic
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["save_sweep"]
 
 PANELS = {
-    "accuracy": "network: accuracy, points above weight 0",
-    "own_part": "experts alone on their own part, points above weight 0",
-    "disagreement": "pairs of experts that disagree, % of rows",
+    "accuracy": "Network: points above no mutual distillation",
+    "own_part": "Experts alone on their own part: points above none",
+    "disagreement": "Experts that disagree, % of rows (dashed: none)",
 }
 FORMS = {"squared": ("mixture", "o", "squared distance"), "kl": ("single", "s", "divergence")}
 
@@ -33,7 +33,7 @@ def save_sweep(document: Mapping[str, Any], path: Path) -> None:
         path: where to write.
     """
     with drawing():
-        figure = new_figure(11.5, 3.6)
+        figure = new_figure(12.5, 3.6)
         for axes, (value, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items()):
             _draw(axes, document["derived"]["sweep"], value)
             axes.set_title(title, fontsize=9)
@@ -58,4 +58,8 @@ def _draw(axes: Axes, sweep: Mapping[str, Sequence[Mapping[str, Any]]], value: s
         axes.fill_between(weights, [min(g) for g in gaps], [max(g) for g in gaps], color=COLOURS[colour], alpha=0.15)
         axes.plot(weights, means, color=COLOURS[colour], marker=marker, markersize=4, label=label)
     base = 100 * next(iter(sweep.values()))[0][value]["mean"] if absolute else 0.0
+    tried = [point["weight"] for points in sweep.values() for point in points[1:]]
+    axes.set_xticks([], minor=True)
+    axes.set_xticks(log_ticks(min(tried), max(tried)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.axhline(base, color=COLOURS["muted"], linewidth=1.0, linestyle=(0, (5, 3)))
