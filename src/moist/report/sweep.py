@@ -58,8 +58,8 @@ def _draw(axes: Axes, sweep: Mapping[str, Sequence[Mapping[str, Any]]], value: s
         axes.fill_between(weights, [min(g) for g in gaps], [max(g) for g in gaps], color=COLOURS[colour], alpha=0.15)
         axes.plot(weights, means, color=COLOURS[colour], marker=marker, markersize=4, label=label)
     base = 100 * next(iter(sweep.values()))[0][value]["mean"] if absolute else 0.0
-    tried = [point["weight"] for points in sweep.values() for point in points[1:]]
+    every = [point["weight"] for points in sweep.values() for point in points[1:]]
     axes.set_xticks([], minor=True)
-    axes.set_xticks(log_ticks(min(tried), max(tried)))
+    axes.set_xticks(log_ticks(min(every), max(every)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.axhline(base, color=COLOURS["muted"], linewidth=1.0, linestyle=(0, (5, 3)))
