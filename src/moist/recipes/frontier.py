@@ -25,6 +25,8 @@ from moist.training import run_jobs
 __all__ = ["GROWTH", "run_frontier"]
 
 GROWTH = (2, 4, 8, 16, 32)
+# Many specialists need more balance: at 0.1, 4 of 96 were never chosen; at 0.2 all are, at the same accuracy.
+BALANCE = "joint.balance=0.2"
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,9 @@ class _Point:
 def run_frontier(request: StudyRequest) -> dict[str, Any]:
     """Train the mixture of the recipe that the study is named after with 2 to 32 domains.
 
-    Specialists keep their size and every mixture its epochs, so that only the number of domains changes. Teacher,
-    single students and controls are those of the recipe's own result file; where there is none, the recipe is run.
+    Specialists keep their size and every mixture its epochs and balance, so that only the number of domains changes.
+    Teacher, single students and controls are those of the recipe's own result file; where there is none, the recipe is
+    run.
 
     Args:
         request: named ``frontier-RECIPE``.
@@ -93,7 +96,7 @@ def _recipe_document(recipe: str, request: StudyRequest) -> Mapping[str, Any]:
 
 def _plan(recipe: str, num_domains: int, overrides: Sequence[str], request: StudyRequest) -> _Point:
     settings = load_config(
-        DistillSettings, shipped_configs()[recipe], [*overrides, f"mixture.num_domains={num_domains}"]
+        DistillSettings, shipped_configs()[recipe], [BALANCE, *overrides, f"mixture.num_domains={num_domains}"]
     )
     folder, space = prepare(settings, quiet=request.quiet)
     plans = {}
@@ -142,6 +145,6 @@ def _verdict(mixtures: Sequence[Mapping[str, Any]], derived: Mapping[str, Any]) 
     )
     return (
         f"From {first['num_domains']} to {last['num_domains']} specialists accuracy goes from "
-        f"{first['accuracy']['mean']:.1%} to {last['accuracy']['mean']:.1%} and {grows} as domains are added; "
+        f"{first['accuracy']['mean']:.1%} to {last['accuracy']['mean']:.1%} and {grows}; "
         f"{derived['dead_in_growth']} specialists serve less than a quarter of an equal share."
     )
