@@ -71,6 +71,7 @@ STUDIES: dict[str, Study] = {
         "moist.recipes.mutual.study:run", "experts that learn from each other (MoDE) beside plain ones, on seven tables"
     ),
     "mode-text": Study("moist.recipes.mutual.study:run", "the same on trec50 and banking77", seeds=5),
+    "mode-vision": Study("moist.recipes.mutual.study:run", "the same on MNIST and CIFAR-10", seeds=5),
     "frontier-letter": Study("moist.recipes.frontier:run_frontier", "letter with 2 to 32 specialists, beside singles"),
 }
 
