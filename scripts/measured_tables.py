@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from filling import row, update
+from integration_tables import integration
 from mutual_tables import mutual
 
 from moist.report.sweep import save_sweep
@@ -214,6 +215,7 @@ PAGES: dict[str, dict[str, Render]] = {
     "runtime.md": {"bench-runtime.json": runtime},
     "serving.md": {"bench-serve.json": serving},
     "scale-out.md": {"bench-scale-out.json": scale_out},
+    "integration.md": {"ones-text.json": integration},
     "mutual-distillation.md": {f"{name}.json": mutual for name in MUTUAL},
 }
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from moist.config import Settings, load_config
 from moist.integration import GatherMethod, UnitScore, to_dense
 from moist.moe import SparseSettings
-from moist.progress import progress_bar
+from moist.progress import Advance, progress_bar
 from moist.recipes.networks import (
     CHECKPOINT,
     WEIGHTS,
@@ -31,7 +31,7 @@ from moist.tasks import DistillTask, LossSettings
 from moist.training import TrainingSettings, fit
 from moist.types import Batch, TeacherSignal
 
-__all__ = ["RefineSettings", "integrate", "load_refine", "upcycle_run"]
+__all__ = ["RefineSettings", "integrate", "load_refine", "refine_student", "upcycle_run"]
 
 ROWS = 4096  # of the training part, for gathers that look at data
 
@@ -143,13 +143,24 @@ def _document(
 
 
 def _refine(moe: Network, dense: Network, refine: RefineSettings, out: Path, quiet: bool) -> float:
-    settings = moe.settings.model_copy(update={"training": refine.training, "seed": refine.seed})
-    loader = moe.data.loader(settings)
-    task = DistillTask(dense.student, _signals_of(moe.student), refine.loss)
     started = time.perf_counter()
-    with progress_bar("refining", refine.training.epochs * len(loader), quiet=quiet) as advance:
-        fit(task, loader, refine.training, seed=refine.seed, checkpoint=out / CHECKPOINT, advance=advance)
+    with progress_bar("refining", 0, quiet=quiet) as advance:
+        refine_student(moe, dense.student, refine, out / CHECKPOINT, advance)
     return time.perf_counter() - started
+
+
+def refine_student(moe: Network, student: Student, refine: RefineSettings, checkpoint: Path, advance: Advance) -> None:
+    """Distil a sparse network into a dense student, in place; a call that was interrupted goes on at ``checkpoint``."""
+    settings = moe.settings.model_copy(update={"training": refine.training, "seed": refine.seed})
+    task = DistillTask(student, _signals_of(moe.student), refine.loss)
+    fit(
+        task,
+        moe.data.loader(settings),
+        refine.training,
+        seed=refine.seed,
+        checkpoint=checkpoint,
+        advance=advance,
+    )
 
 
 def _signals_of(student: Student) -> Callable[[Batch], TeacherSignal]:

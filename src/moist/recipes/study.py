@@ -72,6 +72,7 @@ STUDIES: dict[str, Study] = {
     ),
     "mode-text": Study("moist.recipes.mutual.study:run", "the same on trec50 and banking77", seeds=5),
     "mode-vision": Study("moist.recipes.mutual.study:run", "the same on MNIST and CIFAR-10", seeds=5),
+    "ones-text": Study("moist.recipes.ones.study:run", "experts become one dense student, on texts (OneS)"),
     "frontier-letter": Study("moist.recipes.frontier:run_frontier", "letter with 2 to 32 specialists, beside singles"),
 }
 

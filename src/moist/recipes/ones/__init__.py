@@ -1,0 +1,1 @@
+"""Studies of integration: a network with experts becomes one dense student (OneS)."""

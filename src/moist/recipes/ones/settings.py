@@ -1,0 +1,56 @@
+"""What of a study of integration to run, and the networks that it trains."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from moist.config import Settings
+from moist.data import DataSettings, TransformSettings
+from moist.integration import GatherMethod, UnitScore
+from moist.recipes.convert import RefineSettings
+from moist.recipes.networks import NetworkSettings
+from moist.students import StudentSettings
+from moist.training import JobsSettings, TrainingSettings
+
+__all__ = ["OnesSettings"]
+
+
+class OnesSettings(Settings):
+    """What of the study to run; ``data`` and ``student`` have no default."""
+
+    data: tuple[str, ...] = Field(min_length=1, description="built-in data sets")
+    limit: int | None = Field(None, ge=2, description="most rows of each training part; None: all")
+    transform: TransformSettings = TransformSettings()
+    student: StudentSettings
+    training: TrainingSettings = Field(
+        TrainingSettings(), description="of the network with experts, and of the dense one of as many epochs"
+    )
+    refine: RefineSettings = Field(
+        RefineSettings(), description="distillation from the experts, of gathered students and of a fresh one"
+    )
+    methods: tuple[GatherMethod, ...] = Field(
+        ("sum", "average", "top-k", "svd", "least-squares"), min_length=1, description="gathers to compare"
+    )
+    unit_score: UnitScore = Field("activation", description="what makes a hidden unit worth keeping (top-k)")
+    jobs: JobsSettings = JobsSettings()
+
+    @model_validator(mode="after")
+    def _check_sparse(self) -> OnesSettings:
+        if self.student.sparse is None:
+            raise ValueError("the study is of experts, got a dense student; set student.sparse")
+        return self
+
+    def network(self, data: str, seed: int) -> NetworkSettings:
+        """Return the settings of one network with experts."""
+        return NetworkSettings(
+            name=data,
+            seed=seed,
+            data=DataSettings(name=data, limit=self.limit),
+            transform=self.transform,
+            student=self.student,
+            training=self.training,
+        )
+
+    def refining(self, seed: int) -> RefineSettings:
+        """Return how a student of one seed is refined."""
+        return self.refine.model_copy(update={"seed": seed})
