@@ -37,8 +37,8 @@ def integration(document: Mapping[str, Any]) -> list[str]:
         row(["---", *["---:"] * len(document["systems"]["moe"]["by_data"])]),
         *(row([title, *_by_data(document["systems"][name])]) for name, title in systems.items()),
         "",
-        f"Gathering by {derived['best_method']} before the distillation is worth {_points(gain)} over random weights. The "
-        f"network with experts is {_points(derived['moe_over_dense'])} from the dense one of the same compute and "
+        f"Gathering by {derived['best_method']} before the distillation is worth {_points(gain)} over random weights. "
+        f"The network with experts is {_points(derived['moe_over_dense'])} from the dense one of the same compute and "
         f"{_points(derived['moe_over_best_dense'])} from the better of the two. It takes {times} times as long as the "
         "dense student.",
     ]

@@ -9,7 +9,7 @@ __all__ = ["SMALL", "STUDIES"]
 EXPERTS = {"num_experts": 8, "top_k": 2, "combine": "renormalize"}
 STUDIES: dict[str, dict[str, Any]] = {
     "ones-text": {
-        "data": ["trec50", "banking77", "clinc150", "sst2"],
+        "data": ["trec50", "banking77", "clinc150"],
         "limit": 5_000,
         "transform": {"word_ngrams": 1, "max_length": 20, "num_buckets": 4096},
         "student": {"family": "transformer", "width": 16, "depth": 1, "sparse": EXPERTS},
