@@ -14,9 +14,10 @@ SYSTEMS = {
     "moe": "MoE",
     "mode": "**MoDE**",
     "mode_kl": "MoDE, divergence",
+    "mode_chosen": "MoDE, among the chosen",
     "mode_one_weight": "MoDE, one weight for all",
 }
-FORMS = {"squared": "squared distance", "kl": "divergence"}
+FORMS = {"squared": "squared distance", "kl": "divergence", "chosen": "squared distance, among the chosen"}
 
 
 def mutual(document: Mapping[str, Any]) -> list[str]:

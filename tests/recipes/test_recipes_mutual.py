@@ -117,13 +117,17 @@ def test_weights_and_experts_are_needed() -> None:
 
 def test_a_trial_scores_the_chosen_networks_alone_on_the_test_part(tmp_path: Path) -> None:
     document = study.run(request(tmp_path, *DIGITS))
-    assert set(document["systems"]) == {"dense_same_cost", "moe", "mode", "mode_kl", "mode_one_weight"}
+    assert set(document["systems"]) == {
+        *("dense_same_cost", "moe", "mode"),
+        *("mode_kl", "mode_chosen", "mode_one_weight"),
+    }
     moe, mode, dense = (document["systems"][name] for name in ("moe", "mode", "dense_same_cost"))
     assert mode["active_macs"] == moe["active_macs"] <= dense["active_macs"]
     # Three experts run where two serve an input; the gate costs 3 · 64.
     expert = 64 * 6 + 6 * 10
     assert mode["forward_macs_in_training"] == 3 * expert + 3 * 64
     assert moe["forward_macs_in_training"] == 2 * expert + 3 * 64
+    assert document["systems"]["mode_chosen"]["forward_macs_in_training"] == moe["forward_macs_in_training"]
     scored = {path.parent.name for path in (tmp_path / "measured").rglob("done.json")}
     assert scored == set(document["systems"])
     weight = document["derived"]["weights"]["mode"]["digits"]

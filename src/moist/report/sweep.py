@@ -20,7 +20,11 @@ PANELS = {
     "own_part": "Experts alone on their own part: points above none",
     "disagreement": "Experts that disagree, % of rows (dashed: none)",
 }
-FORMS = {"squared": ("mixture", "o", "squared distance"), "kl": ("single", "s", "divergence")}
+FORMS = {
+    "squared": ("mixture", "o", "squared distance"),
+    "kl": ("single", "s", "divergence"),
+    "chosen": ("cascade", "^", "squared, among the chosen"),
+}
 
 
 def save_sweep(document: Mapping[str, Any], path: Path) -> None:

@@ -7,7 +7,11 @@ from typing import Any
 __all__ = ["SMALL", "SMALL_DATA", "STUDIES"]
 
 EXPERTS = {"num_experts": 8, "top_k": 2, "combine": "renormalize"}
-WEIGHTS = {"squared_weights": [0.03, 0.1, 0.3, 1, 3, 10, 30], "kl_weights": [0.1, 0.3, 1, 3]}
+WEIGHTS = {
+    "squared_weights": [0.03, 0.1, 0.3, 1, 3, 10, 30],
+    "kl_weights": [0.1, 0.3, 1, 3],
+    "chosen_weights": [0.03, 0.1, 0.3, 1],
+}
 STUDIES: dict[str, dict[str, Any]] = {
     "mode-tabular": {
         "data": ["covtype20k", "letter", "dry_bean", "adult", "satimage", "pendigits", "magic"],
@@ -36,4 +40,4 @@ STUDIES: dict[str, dict[str, Any]] = {
 }
 # Of a trial: the first two data sets, and these changes.
 SMALL_DATA = 2
-SMALL = ("squared_weights=[0.1, 3]", "kl_weights=[0.1]", "training.epochs=3")
+SMALL = ("squared_weights=[0.1, 3]", "kl_weights=[0.1]", "chosen_weights=[0.1]", "training.epochs=3")

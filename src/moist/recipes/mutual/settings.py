@@ -30,10 +30,14 @@ class MutualStudySettings(Settings):
         (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0), min_length=1, description="weights tried of the squared form"
     )
     kl_weights: tuple[float, ...] = Field((), description="weights tried of the divergence; none: leave the form out")
+    chosen_weights: tuple[float, ...] = Field(
+        (),
+        description="weights tried of the squared form among the experts that the gate chose; none: leave it out",
+    )
     training: TrainingSettings = TrainingSettings()
     jobs: JobsSettings = JobsSettings()
 
-    @field_validator("squared_weights", "kl_weights")
+    @field_validator("squared_weights", "kl_weights", "chosen_weights")
     @classmethod
     def _positive(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
         if any(weight <= 0 for weight in weights):
@@ -49,7 +53,7 @@ class MutualStudySettings(Settings):
     @property
     def forms(self) -> dict[str, tuple[float, ...]]:
         """The weights to try of each form."""
-        found = {"squared": self.squared_weights, "kl": self.kl_weights}
+        found = {"squared": self.squared_weights, "kl": self.kl_weights, "chosen": self.chosen_weights}
         return {form: weights for form, weights in found.items() if weights}
 
     def network(self, data: str, seed: int, mutual: Mapping[str, Any] | None = None) -> NetworkSettings:

@@ -10,13 +10,21 @@ from moist.config import load_config
 from moist.recipes.mutual.catalog import SMALL, SMALL_DATA, STUDIES
 from moist.recipes.mutual.choice import MOE, choose, choose_for_all, curve, weight_name
 from moist.recipes.mutual.settings import MutualStudySettings
-from moist.recipes.mutual.summary import DENSE, MODE, MODE_KL, MODE_ONE_WEIGHT, compare, summarize, verdict
+from moist.recipes.mutual.summary import DENSE, MODE, MODE_CHOSEN, MODE_KL, MODE_ONE_WEIGHT, compare, summarize, verdict
 from moist.recipes.study import StudyRequest, study_document
 from moist.training import Job, JobResult, run_jobs
 
 __all__ = ["measuring", "plan", "run"]
 
 JOBS = "moist.recipes.mutual.train"
+# What each form of the sweep sets.
+FORMS: dict[str, dict[str, str]] = {
+    "squared": {"form": "squared"},
+    "kl": {"form": "kl"},
+    "chosen": {"form": "squared", "among": "chosen"},
+}
+# The form of each system, whose weight is chosen for every data set.
+FORM_OF = {MODE: "squared", MODE_KL: "kl", MODE_CHOSEN: "chosen"}
 Weights = dict[str, dict[str, float]]  # system, data set: the weight that was chosen
 Scores = dict[str, dict[int, dict[str, Any]]]  # data set, seed, network
 
@@ -41,7 +49,7 @@ def _networks(settings: MutualStudySettings, data: str, seed: int) -> Iterator[t
         yield name, settings.network(data, seed).model_dump(mode="json")
     for form, weights in settings.forms.items():
         for weight in weights:
-            mutual = settings.network(data, seed, {"weight": weight, "form": form})
+            mutual = settings.network(data, seed, {"weight": weight, **FORMS[form]})
             yield weight_name(form, weight), mutual.model_dump(mode="json")
 
 
@@ -66,8 +74,8 @@ def measuring(trained: Sequence[Job], weights: Weights, request: StudyRequest) -
 
 def _systems(network: str, data: str, weights: Weights) -> list[str]:
     """Return the systems that a network with mutual distillation was chosen for."""
-    form = {MODE: "squared", MODE_KL: "kl", MODE_ONE_WEIGHT: "squared"}
-    return [system for system, chosen in weights.items() if weight_name(form[system], chosen[data]) == network]
+    form_of = {**FORM_OF, MODE_ONE_WEIGHT: "squared"}
+    return [system for system, chosen in weights.items() if weight_name(form_of[system], chosen[data]) == network]
 
 
 def run(request: StudyRequest) -> dict[str, Any]:
@@ -114,9 +122,8 @@ def _by_place(results: Mapping[str, JobResult]) -> Scores:
 
 
 def _chosen(sweep: Scores, settings: MutualStudySettings) -> Weights:
-    weights = {MODE: choose(sweep, "squared", settings.squared_weights)}
-    if settings.kl_weights:
-        weights[MODE_KL] = choose(sweep, "kl", settings.kl_weights)
+    tried = settings.forms
+    weights = {system: choose(sweep, form, tried[form]) for system, form in FORM_OF.items() if form in tried}
     one = choose_for_all(sweep, "squared", settings.squared_weights)
     return {**weights, MODE_ONE_WEIGHT: dict.fromkeys(settings.data, one)}
 
@@ -141,7 +148,8 @@ def _notes(settings: MutualStudySettings, derived: Mapping[str, Any]) -> list[st
     return [
         "The method is our interpretation of MoDE (Xie et al. 2024), whose text was not at hand: task loss + weight · "
         "the mean squared distance of every expert's logits to the experts' mean (squared), or the divergence of each "
-        "expert from it (kl), over all experts and all inputs. None of the paper's figures is repeated here.",
+        "expert from it (kl), over all experts and all inputs; `chosen` is the squared form over the experts that the "
+        "gate chose for an input. None of the paper's figures is repeated here.",
         f"{sparse.num_experts} experts of {settings.student.width} units, {sparse.top_k} for each input, weights "
         f"{'that sum to 1' if sparse.combine == 'renormalize' else 'by the softmax over all'}; "
         f"{settings.training.epochs} epochs of batches of {settings.training.batch_size}.",
@@ -154,6 +162,7 @@ def _notes(settings: MutualStudySettings, derived: Mapping[str, Any]) -> list[st
         "weight for all data sets, chosen likewise. The sweep is of validation rows; on the test part only the chosen "
         "networks were scored, once.",
         "Comparing all experts costs training compute: the forward pass takes "
-        f"{derived['training_cost_ratio']:.1f} times the multiply-accumulates. Prediction costs the same.",
+        f"{derived['training_cost_ratio']:.1f} times the multiply-accumulates; comparing the chosen costs none. "
+        "Prediction costs the same.",
         "Standard errors are of the differences of all pairs of a data set and a seed, taken as one sample.",
     ]

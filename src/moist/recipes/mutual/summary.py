@@ -10,9 +10,10 @@ from typing import Any
 from moist.recipes.mutual.choice import MOE, Found
 from moist.recipes.results import spread
 
-__all__ = ["DENSE", "MODE", "MODE_KL", "MODE_ONE_WEIGHT", "compare", "paired", "summarize", "verdict"]
+__all__ = ["DENSE", "MODE", "MODE_CHOSEN", "MODE_KL", "MODE_ONE_WEIGHT", "compare", "paired", "summarize", "verdict"]
 
-DENSE, MODE, MODE_KL, MODE_ONE_WEIGHT = "dense_same_cost", "mode", "mode_kl", "mode_one_weight"
+DENSE = "dense_same_cost"
+MODE, MODE_KL, MODE_CHOSEN, MODE_ONE_WEIGHT = "mode", "mode_kl", "mode_chosen", "mode_one_weight"
 COSTS = ("active_macs", "active_params", "total_params", "bytes", "forward_macs_in_training")
 SCORES = ("accuracy", "nll", "ece")
 PROBED = ("own_part", "whole", "gate_accuracy", "disagreement")
@@ -20,6 +21,8 @@ FEW = 20  # rows; on a smaller part an expert's accuracy says little
 PAIRS = {
     "mode_over_moe": (MODE, MOE),
     "mode_kl_over_moe": (MODE_KL, MOE),
+    "mode_chosen_over_moe": (MODE_CHOSEN, MOE),
+    "mode_chosen_over_dense": (MODE_CHOSEN, DENSE),
     "mode_one_weight_over_moe": (MODE_ONE_WEIGHT, MOE),
     "mode_over_dense": (MODE, DENSE),
     "moe_over_dense": (MOE, DENSE),
