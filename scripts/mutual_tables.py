@@ -81,7 +81,7 @@ def experts(systems: Mapping[str, Any]) -> list[str]:
 
 def sweep(forms: Mapping[str, Any]) -> list[str]:
     """Return the averages of every weight on validation rows."""
-    head = ["form", "weight", "accuracy", "experts on their own part", "experts disagree on"]
+    head = ["form", "weight", "accuracy", "experts on their own part", "experts disagree on", "idle experts"]
     lines = [row(head), row(["---", *["---:"] * (len(head) - 1)])]
     plain = next(iter(forms.values()))[0]
     lines.append(row(["none", "0", *curve_cells(plain)]))
@@ -91,8 +91,9 @@ def sweep(forms: Mapping[str, Any]) -> list[str]:
 
 
 def curve_cells(point: Mapping[str, Any]) -> list[str]:
-    """Return the three averages of a point."""
-    return [percent(point[value]) for value in ("accuracy", "own_part", "disagreement")]
+    """Return the averages of a point."""
+    shares = [percent(point[value]) for value in ("accuracy", "own_part", "disagreement")]
+    return [*shares, f"{point['idle_experts']['mean']:.1f}"]
 
 
 def percent(found: Mapping[str, Any]) -> str:

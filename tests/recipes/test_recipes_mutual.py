@@ -30,7 +30,7 @@ def request(folder: Path, *overrides: str) -> StudyRequest:
 
 
 def score(accuracy: float, own: float = 0.5, disagreement: float = 0.4) -> dict[str, Any]:
-    return {"accuracy": accuracy, "own_part": own, "disagreement": disagreement}
+    return {"accuracy": accuracy, "own_part": own, "disagreement": disagreement, "sizes": [93, 5, 2]}
 
 
 # Two data sets, two seeds. Means of the weights: a 0.75 and 0.8, b 0.9 and 0.6; over both 0.825 and 0.7.
@@ -61,6 +61,8 @@ def test_the_curve_begins_without_mutual_distillation() -> None:
     assert (plain["weight"], little["weight"], much["weight"]) == (0, 0.1, 1)
     assert plain["accuracy"]["values"] == pytest.approx([0.75, 0.75])
     assert little["accuracy"]["values"] == pytest.approx([0.8, 0.85])
+    # A tenth of an equal share of 100 rows among three is 3.3.
+    assert much["idle_experts"]["values"] == [1, 1]
     assert much["by_data"]["b"] == pytest.approx({"accuracy": 0.6, "own_part": 0.7, "disagreement": 0.1})
 
 

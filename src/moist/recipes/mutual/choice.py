@@ -12,6 +12,7 @@ __all__ = ["MOE", "Found", "choose", "choose_for_all", "curve", "weight_name"]
 
 Found = Mapping[str, Mapping[int, Mapping[str, Mapping[str, Any]]]]  # data set, seed, network: its scores
 MOE = "moe"
+IDLE = 0.1  # of an equal share of the rows; an expert that serves less is idle
 
 
 def weight_name(form: str, weight: float) -> str:
@@ -51,11 +52,14 @@ def _point(found: Found, name: str, weight: float) -> dict[str, Any]:
     def averaged(value: str) -> dict[str, Any]:
         return spread([_mean(found[data][seed][name][value] for data in found) for seed in seeds])
 
+    idle = spread([_mean(_idle(found[data][seed][name]["sizes"]) for data in found) for seed in seeds])
+
     return {
         "weight": weight,
         "accuracy": averaged("accuracy"),
         "own_part": averaged("own_part"),
         "disagreement": averaged("disagreement"),
+        "idle_experts": idle,
         "by_data": {
             data: {
                 value: _mean(networks[name][value] for networks in by_seed.values())
@@ -64,6 +68,10 @@ def _point(found: Found, name: str, weight: float) -> dict[str, Any]:
             for data, by_seed in found.items()
         },
     }
+
+
+def _idle(sizes: Sequence[int]) -> int:
+    return sum(size < IDLE * sum(sizes) / len(sizes) for size in sizes)
 
 
 def _mean(values: Iterable[float]) -> float:
