@@ -149,7 +149,8 @@ def _notes(settings: MutualStudySettings, derived: Mapping[str, Any]) -> list[st
         "The method is our interpretation of MoDE (Xie et al. 2024), whose text was not at hand: task loss + weight · "
         "the mean squared distance of every expert's logits to the experts' mean (squared), or the divergence of each "
         "expert from it (kl), over all experts and all inputs; `chosen` is the squared form among the experts that "
-        "the gate chose for an input (of two: their mean squared difference, four times as much). None of the paper's figures is repeated here.",
+        "the gate chose for an input (of two: their mean squared difference, four times as much). None of the paper's "
+        "figures is repeated here.",
         f"{sparse.num_experts} experts of {settings.student.width} units, {sparse.top_k} for each input, weights "
         f"{'that sum to 1' if sparse.combine == 'renormalize' else 'by the softmax over all'}; "
         f"{settings.training.epochs} epochs of batches of {settings.training.batch_size}.",
