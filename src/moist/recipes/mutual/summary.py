@@ -122,7 +122,7 @@ def verdict(derived: Mapping[str, Any], num_data: int) -> str:
     curve = derived["sweep"]["squared"]
     start, last = curve[0], curve[-1]
     best = max(curve[1:], key=lambda point: point["accuracy"]["mean"])
-    return (
+    text = (
         f"MoDE is {_points(gain)} the plain mixture of experts over {gain['pairs']} pairs of a data set and a seed "
         f"(ahead on {gain['data_ahead']} of {num_data} data sets), and {_points(derived['mode_over_dense'])} the dense "
         f"network of the same active cost. Experts alone on their own part gain {100 * own['mean']:+.1f} points "
@@ -132,6 +132,9 @@ def verdict(derived: Mapping[str, Any], num_data: int) -> str:
         f"experts disagree on {last['disagreement']['mean']:.0%} of the rows instead of "
         f"{start['disagreement']['mean']:.0%}."
     )
+    if chosen := derived.get("mode_chosen_over_moe"):
+        text += f" Among the chosen experts alone, at no cost in training, it is {_points(chosen)} MoE."
+    return text
 
 
 def _points(gain: Mapping[str, Any]) -> str:
