@@ -1,0 +1,170 @@
+"""The MNIST networks of these studies: the regularised teacher, and plain networks with or without soft targets."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from moist.config import Settings
+from moist.data import AugmentSettings, DataSettings, DataSplits, load_dataset
+from moist.recipes.hinton.networks import NetworkSettings, network_job, read_logits
+from moist.recipes.hinton.rows import RowsSettings
+from moist.recipes.hinton.studying import keyed, num_errors, shared_folder
+from moist.recipes.study import StudyRequest
+from moist.storage import default_cache_dir
+from moist.students import StudentSettings
+from moist.tasks import LossSettings
+from moist.training import Job, TrainingSettings
+
+__all__ = [
+    "SMALL",
+    "DigitsSettings",
+    "digits_facts",
+    "plain_network",
+    "student_settings",
+    "teacher_job",
+    "teacher_network",
+    "test_errors",
+    "test_target",
+]
+
+SMALL: dict[str, Any] = {"limit": 3000, "teacher_epochs": 4, "student_epochs": 4}
+
+
+class DigitsSettings(Settings):
+    """What all MNIST studies set.
+
+    Args:
+        limit: use this many training images only; None for all.
+        teacher_epochs: passes over the data for the teacher.
+        student_epochs: passes for every other network.
+        batch_size: images in a step.
+        learning_rate: its peak.
+        temperature: of the soft targets.
+        hard_weight: share of the labels' cross-entropy in the distilled networks' loss.
+        dropout: share of the teacher's hidden units that are dropped.
+        input_dropout: share of its pixels that are dropped.
+        max_norm: longest length of a hidden unit's incoming weights.
+        jitter: pixels that the teacher's images are moved by, at most.
+    """
+
+    limit: int | None = Field(None, ge=100)
+    teacher_epochs: int = Field(60, ge=1)
+    student_epochs: int = Field(50, ge=1)
+    batch_size: int = Field(512, ge=1)
+    learning_rate: float = Field(2e-3, gt=0)
+    temperature: float = Field(20.0, gt=0)
+    hard_weight: float = Field(0.1, ge=0, le=1)
+    dropout: float = Field(0.35, ge=0, lt=1)
+    input_dropout: float = Field(0.1, ge=0, lt=1)
+    max_norm: float = Field(3.5, gt=0)
+    jitter: int = Field(2, ge=0)
+
+    @property
+    def data(self) -> DataSettings:
+        """The data set."""
+        return DataSettings(name="mnist", limit=self.limit)
+
+    def training(self, epochs: int) -> TrainingSettings:
+        """Return how a network is trained: the forward pass in bfloat16, three times as fast where the CPU has it."""
+        return TrainingSettings(
+            epochs=epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            gradient_clip=None,
+            precision="bfloat16",
+        )
+
+
+def plain_network(units: int) -> StudentSettings:
+    """Return two hidden layers of ReLU units without regularisation."""
+    return StudentSettings(family="mlp", width=units, depth=2)
+
+
+def teacher_network(settings: DigitsSettings) -> StudentSettings:
+    """Return the paper's 2×1200 units with dropout and limited weights."""
+    return StudentSettings(
+        family="torch",
+        factory="moist.recipes.hinton.regularised:regularised_network",
+        factory_settings={
+            "dropout": settings.dropout,
+            "input_dropout": settings.input_dropout,
+            "max_norm": settings.max_norm,
+        },
+    )
+
+
+def teacher_settings(settings: DigitsSettings, seed: int) -> NetworkSettings:
+    """Return the teacher: images moved anew in every epoch, all 60,000 of them."""
+    return NetworkSettings(
+        data=settings.data,
+        student=teacher_network(settings),
+        training=settings.training(settings.teacher_epochs),
+        augment=AugmentSettings(crop=settings.jitter),
+        signals=True,
+        seed=seed,
+    )
+
+
+def teacher_job(request: StudyRequest, settings: DigitsSettings, seed: int) -> Job:
+    """Return the job of one teacher, in the folder that the studies share."""
+    folder = shared_folder(request) / f"teacher-{seed}"
+    return keyed(network_job(f"teacher-{seed}", teacher_settings(settings, seed), folder))
+
+
+def student_settings(
+    settings: DigitsSettings,
+    units: int,
+    seed: int,
+    *,
+    temperature: float | None = None,
+    hard_weight: float | None = None,
+    epochs: int | None = None,
+    rows: RowsSettings | None = None,
+) -> NetworkSettings:
+    """Return a plain network, to be trained on images as they are."""
+    return NetworkSettings(
+        data=settings.data,
+        rows=rows or RowsSettings(),
+        student=plain_network(units),
+        training=settings.training(epochs or settings.student_epochs),
+        loss=LossSettings(
+            temperature=temperature or settings.temperature,
+            hard_weight=settings.hard_weight if hard_weight is None else hard_weight,
+        ),
+        seed=seed,
+    )
+
+
+@cache
+def _splits(data: DataSettings) -> DataSplits:
+    return load_dataset(data, default_cache_dir(), quiet=True)
+
+
+def digits_facts(settings: DigitsSettings) -> dict[str, Any]:
+    """Return what a result file says of the data; the networks train on the validation rows too, as the paper's do."""
+    splits = _splits(settings.data)
+    assert splits.test is not None
+    return {
+        "name": "mnist",
+        "train": len(splits.train) + len(splits.validation),
+        "validation": 0,
+        "test": len(splits.test),
+    }
+
+
+def test_target(settings: DigitsSettings) -> torch.Tensor:
+    """Return the classes (N,) of the test part."""
+    test = _splits(settings.data).test
+    assert test is not None
+    assert test.target is not None
+    return torch.from_numpy(test.target)
+
+
+def test_errors(settings: DigitsSettings, folder: Path) -> int:
+    """Return how many test images a finished network gets wrong."""
+    return num_errors(read_logits(folder), test_target(settings))

@@ -1,0 +1,150 @@
+"""``hinton-mnist``: section 3 of the paper, a large regularised network distilled into a small plain one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from moist.config import load_config
+from moist.recipes.hinton.digits import (
+    SMALL,
+    DigitsSettings,
+    digits_facts,
+    plain_network,
+    student_settings,
+    teacher_job,
+    teacher_network,
+    test_errors,
+)
+from moist.recipes.hinton.networks import network_job
+from moist.recipes.hinton.studying import costs_of, run_shared, system_entry, total_seconds
+from moist.recipes.study import StudyRequest, study_document
+from moist.training import Job, JobResult, JobsSettings, run_jobs
+
+__all__ = ["MnistSettings", "run"]
+
+# Errors among the 10,000 test images: the paper's section 3.
+PUBLISHED = {
+    "source": "Hinton, Vinyals and Dean 2015 (arXiv 1503.02531), section 3",
+    "errors": {"teacher": 67, "plain_800": 146, "distilled_800": 74},
+    "temperature": "300 or more units a layer: all above 8 alike; 30 units: 2.5 to 4 best",
+}
+ALIKE = 8.0  # temperatures above this one should not differ for wide networks
+
+
+class MnistSettings(DigitsSettings):
+    """Settings of the study.
+
+    Args:
+        units: of each hidden layer of the student.
+        sweep_units: widths of the sweep.
+        sweep_temperatures: temperatures of the sweep.
+        sweep_epochs: passes over the data for each network of the sweep.
+        jobs: processes.
+    """
+
+    units: int = Field(800, ge=1)
+    sweep_units: tuple[int, ...] = (30, 300, 800)
+    sweep_temperatures: tuple[float, ...] = (1.0, 2.5, 4.0, 8.0, 14.0, 20.0)
+    sweep_epochs: int = Field(15, ge=1)
+    jobs: JobsSettings = JobsSettings()
+
+
+def run(request: StudyRequest) -> dict[str, Any]:
+    """Train teachers, plain and distilled students for every seed, and the sweep for the first; return the document."""
+    small = {**SMALL, "sweep_epochs": 3, "sweep_temperatures": [2.5, 20.0]} if request.budget == "small" else {}
+    settings = load_config(MnistSettings, small, request.overrides)
+    teachers = [teacher_job(request, settings, seed) for seed in range(request.seeds)]
+    taught = run_shared(request, teachers, settings.jobs)
+    folders = {job.name: job.folder for job in teachers}
+    results = run_jobs([*teachers, *_student_jobs(request, settings, folders)], settings.jobs, quiet=request.quiet)
+    return _document(request, settings, taught, results)
+
+
+def _student_jobs(request: StudyRequest, settings: MnistSettings, teachers: Mapping[str, Path]) -> Iterator[Job]:
+    """Yield the jobs: plain and distilled for every seed, then the sweep of temperatures and widths for seed 0."""
+    for seed in range(request.seeds):
+        teacher = {f"teacher-{seed}": teachers[f"teacher-{seed}"]}
+        student = student_settings(settings, settings.units, seed)
+        yield network_job(f"distilled-{seed}", student, request.out / f"distilled-{seed}", teacher)
+        yield network_job(f"plain-{seed}", student, request.out / f"plain-{seed}")
+    for units in settings.sweep_units:
+        for temperature in settings.sweep_temperatures:
+            student = student_settings(settings, units, 0, temperature=temperature, epochs=settings.sweep_epochs)
+            name = f"sweep-{units}-{temperature:g}"
+            yield network_job(name, student, request.out / name, {"teacher-0": teachers["teacher-0"]})
+
+
+def _document(
+    request: StudyRequest,
+    settings: MnistSettings,
+    taught: Mapping[str, JobResult],
+    results: Mapping[str, JobResult],
+) -> dict[str, Any]:
+    data = digits_facts(settings)
+    wrong = {name: test_errors(settings, result.folder) for name, result in {**taught, **results}.items()}
+
+    def entry(kind: str, network: Any) -> dict[str, Any]:
+        return system_entry([wrong[f"{kind}-{seed}"] for seed in range(request.seeds)], data["test"], costs_of(network))
+
+    student = plain_network(settings.units)
+    systems = {
+        "teacher": entry("teacher", teacher_network(settings)),
+        "student_plain": entry("plain", student),
+        "student_distilled": entry("distilled", student),
+    }
+    sweep = {
+        str(units): {f"{t:g}": wrong[f"sweep-{units}-{t:g}"] for t in settings.sweep_temperatures}
+        for units in settings.sweep_units
+    }
+    derived = {"sweep_errors": sweep, "findings": sweep_findings(sweep), "kept": _kept(systems)}
+    return study_document(
+        request,
+        data=data,
+        teacher={"name": "2×1200 units, dropout, max-norm, images moved by up to 2 pixels"},
+        systems=systems,
+        seconds=total_seconds(taught, results),
+        verdict=_verdict(systems, derived),
+        derived=derived,
+        published=PUBLISHED,
+        notes=[f"The sweep has one seed and {settings.sweep_epochs} epochs a network, the same for all of it."],
+    )
+
+
+def _kept(systems: Mapping[str, Any]) -> float:
+    """Return the share of the teacher's advantage over the plain student that the distilled one keeps."""
+    teacher, plain, distilled = (
+        systems[name]["accuracy"]["mean"] for name in ("teacher", "student_plain", "student_distilled")
+    )
+    return float((distilled - plain) / (teacher - plain)) if teacher != plain else 0.0
+
+
+def sweep_findings(sweep: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """Return, for each width, the best temperature and how far temperatures from 8 on lie apart.
+
+    Args:
+        sweep: units, then temperature, to errors on the test part.
+    """
+    findings = {}
+    for units, by_temperature in sweep.items():
+        high = [wrong for t, wrong in by_temperature.items() if float(t) >= ALIKE]
+        findings[units] = {
+            "best_temperature": float(min(by_temperature, key=lambda t: by_temperature[t])),
+            "range_from_8": max(high) - min(high) if high else None,
+            "range": max(by_temperature.values()) - min(by_temperature.values()),
+        }
+    return findings
+
+
+def _verdict(systems: Mapping[str, Any], derived: Mapping[str, Any]) -> str:
+    teacher, plain, distilled = (
+        f"{systems[name]['errors']['mean']:.0f}" for name in ("teacher", "student_plain", "student_distilled")
+    )
+    best = ", ".join(f"{f['best_temperature']:g} at {units} units" for units, f in derived["findings"].items())
+    return (
+        f"Distilled, the small network makes {distilled} errors, trained on labels {plain}, its "
+        f"teacher {teacher} (the paper: 74, 146, 67). Best temperature: {best}."
+    )

@@ -1,0 +1,232 @@
+"""The one training job of these studies: a network from labels or from teachers' soft targets; what it says is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from moist.config import Settings, load_config
+from moist.data import (
+    AugmentSettings,
+    DataSettings,
+    DataSplits,
+    IndexedDataset,
+    Loader,
+    Transform,
+    TransformSettings,
+    augment,
+    fit_transform,
+    load_dataset,
+)
+from moist.progress import Advance
+from moist.recipes.hinton.rows import RowsSettings, choose_rows
+from moist.storage import default_cache_dir, write_atomic
+from moist.students import StudentSettings, create_student
+from moist.tasks import DistillTask, LabelTask, LossSettings
+from moist.training import Job, TrainingSettings, fit
+from moist.types import Batch, TeacherSignal
+
+__all__ = [
+    "NetworkSettings",
+    "SoftTargets",
+    "load_parts",
+    "network_job",
+    "read_logits",
+    "run_in_parts",
+    "train_network",
+]
+
+UNLIMITED = 1_000_003  # views of each example, where every epoch shall see another
+
+
+class NetworkSettings(Settings):
+    """One network: its data, shape and training.
+
+    Args:
+        data: the data set.
+        whole: train on the validation rows too, as the paper does; then there is no curve.
+        transform: how inputs are read.
+        rows: which training rows.
+        student: the network.
+        training: how it is trained.
+        loss: how it follows its teachers, where it has any.
+        augment: how training images vary.
+        views: augmented views of each image; 0 for one never seen before in every epoch.
+        signals: keep what the trained network says of every training row, under its plain view and these.
+        curve: how many times during training the validation part is measured.
+        seed: of everything random.
+    """
+
+    data: DataSettings
+    whole: bool = True
+    transform: TransformSettings = TransformSettings()
+    rows: RowsSettings = RowsSettings()
+    student: StudentSettings
+    training: TrainingSettings
+    loss: LossSettings = LossSettings()
+    augment: AugmentSettings = AugmentSettings()
+    views: int = 0
+    signals: bool = False
+    curve: int = 0
+    seed: int = 0
+
+
+class SoftTargets:
+    """What teachers say of training rows: the logarithm of their mean probabilities; one teacher's logits as they are.
+
+    Args:
+        folders: of the teachers' jobs, each with ``signals.safetensors``: logits (V, N, C) by view and row.
+    """
+
+    def __init__(self, folders: list[Path]) -> None:
+        logits = [load_file(folder / "signals.safetensors")["logits"] for folder in folders]
+        if len(logits) == 1:
+            self.logits_VNC = logits[0]
+        else:
+            stacked = torch.stack([one.log_softmax(dim=-1) for one in logits])
+            self.logits_VNC = stacked.logsumexp(dim=0) - np.log(len(logits))
+
+    def __call__(self, batch: Batch) -> TeacherSignal:
+        """Return the targets of a batch."""
+        return TeacherSignal(self.logits_VNC[batch.view, batch.index])
+
+
+def network_job(name: str, settings: NetworkSettings, folder: Path, teachers: Mapping[str, Path] | None = None) -> Job:
+    """Return the job that trains a network into ``folder``, after its teachers (name of job to folder)."""
+    teachers = teachers or {}
+    payload = {
+        "moist": version("moist"),
+        "network": settings.model_dump(mode="json", exclude_defaults=True),
+        "teachers": [str(path) for path in teachers.values()],
+    }
+    return Job(name, "moist.recipes.hinton.networks:train_network", payload, folder, tuple(teachers))
+
+
+def load_parts(settings: NetworkSettings) -> tuple[DataSplits, Transform]:
+    """Load the data, the validation rows joined to the training rows where the settings say so, and the transform."""
+    splits = load_dataset(settings.data, default_cache_dir(), quiet=True)
+    if settings.whole:
+        splits = replace(splits, train=_joined(splits.train, splits.validation))
+    return splits, fit_transform(splits.train, settings.transform)
+
+
+def _joined(first: IndexedDataset, second: IndexedDataset) -> IndexedDataset:
+    inputs = np.concatenate([first.inputs, second.inputs])
+    assert first.target is not None
+    assert second.target is not None
+    return replace(first, inputs=inputs, target=np.concatenate([first.target, second.target]), fingerprint="")
+
+
+def train_network(payload: dict[str, Any], folder: Path, advance: Advance) -> dict[str, Any]:
+    """Train one network; leave its weights and what it says of the test part (and the training part) in ``folder``."""
+    settings = load_config(NetworkSettings, payload["network"])
+    splits, transform = load_parts(settings)
+    torch.manual_seed(settings.seed)
+    student = create_student(settings.student, transform.input_shape, len(splits.train.classes))
+    if settings.training.compile:
+        student.compile()
+    teachers = [Path(path) for path in payload["teachers"]]
+    task = DistillTask(student, SoftTargets(teachers), settings.loss) if teachers else LabelTask(student)
+    loader = _loader(settings, splits.train, transform)
+    curve: list[dict[str, float]] = []
+    history: list[dict[str, float]] = []
+    for stop in _stops(settings, len(loader)):
+        history = fit(
+            task,
+            loader,
+            settings.training,
+            seed=settings.seed,
+            checkpoint=folder / "checkpoint.pt",
+            advance=advance,
+            max_steps=stop,
+        )
+        if settings.curve:
+            curve.append({"epoch": stop / len(loader), "accuracy": _accuracy(student, splits.validation, transform)})
+            student.train()
+    return _finish(settings, student.eval(), splits, transform, folder) | {"history": history, "curve": curve}
+
+
+def _loader(settings: NetworkSettings, train: IndexedDataset, transform: Transform) -> Loader:
+    varied = settings.augment.active
+    return Loader(
+        train,
+        transform,
+        batch_size=settings.training.batch_size,
+        seed=settings.seed,
+        views=(settings.views or UNLIMITED) if varied else 0,
+        augment=settings.augment if varied else None,
+        rows=choose_rows(settings.rows, train.target),
+    )
+
+
+def _stops(settings: NetworkSettings, steps_per_epoch: int) -> list[int]:
+    """Return the numbers of steps after which training pauses to be measured; the last is the end."""
+    total = settings.training.epochs * steps_per_epoch
+    points = max(1, min(settings.curve, settings.training.epochs))
+    return sorted(
+        {round(settings.training.epochs * (k + 1) / points) * steps_per_epoch for k in range(points)} | {total}
+    )
+
+
+def _finish(
+    settings: NetworkSettings, student: nn.Module, splits: DataSplits, transform: Transform, folder: Path
+) -> dict[str, Any]:
+    assert splits.test is not None
+    _save(folder / "model.safetensors", {name: value.contiguous() for name, value in student.state_dict().items()})
+    _save(folder / "test.safetensors", {"logits": run_in_parts(student, encode(splits.test, transform), transform)})
+    if settings.signals:
+        views = range(settings.views + 1)
+        encoded = encode(splits.train, transform)
+        told = [run_in_parts(student, encoded, transform, settings.augment, view) for view in views]
+        _save(folder / "signals.safetensors", {"logits": torch.stack(told)})
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    return {"accuracy": _accuracy(student, splits.test, transform)}
+
+
+def _save(path: Path, tensors: dict[str, Tensor]) -> None:
+    write_atomic(path, lambda partial: save_file(tensors, partial))
+
+
+def read_logits(folder: Path) -> Tensor:
+    """Return the logits (N, C) that a finished job left of the test part."""
+    return load_file(folder / "test.safetensors")["logits"]
+
+
+def encode(part: IndexedDataset, transform: Transform) -> Tensor:
+    """Return a part's inputs as one tensor, before ``transform.to_tensor``."""
+    return torch.from_numpy(np.require(transform.encode(part.inputs), requirements="W"))
+
+
+@torch.inference_mode()
+def run_in_parts(
+    student: Callable[[Tensor], Tensor],
+    encoded: Tensor,
+    transform: Transform,
+    settings: AugmentSettings | None = None,
+    view: int = 0,
+    size: int = 1000,
+) -> Tensor:
+    """Return the logits (N, C) of encoded inputs, under one view; call it with a student in evaluation mode."""
+    parts = []
+    for start in range(0, len(encoded), size):
+        rows = encoded[start : start + size]
+        if settings is not None and view:
+            index = torch.arange(start, start + len(rows))
+            rows = augment(rows, index, torch.full_like(index, view), settings)
+        parts.append(student(transform.to_tensor(rows)).float())
+    return torch.cat(parts)
+
+
+def _accuracy(student: nn.Module, part: IndexedDataset, transform: Transform) -> float:
+    assert part.target is not None
+    student.eval()
+    said = run_in_parts(student, encode(part, transform), transform).argmax(dim=1).numpy()
+    return float((said == part.target).mean())
