@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field
 
@@ -30,6 +31,7 @@ __all__ = [
     "teacher_network",
     "test_errors",
     "test_target",
+    "train_target",
 ]
 
 SMALL: dict[str, Any] = {"limit": 3000, "teacher_epochs": 4, "student_epochs": 4}
@@ -122,20 +124,28 @@ def student_settings(
     seed: int,
     *,
     temperature: float | None = None,
-    hard_weight: float | None = None,
     epochs: int | None = None,
     rows: RowsSettings | None = None,
+    signals: bool = False,
 ) -> NetworkSettings:
-    """Return a plain network, to be trained on images as they are."""
+    """Return a plain network, to be trained on images as they are.
+
+    Args:
+        settings: of the study.
+        units: of each hidden layer.
+        seed: of everything random.
+        temperature: of the soft targets; None for the study's.
+        epochs: passes over the data; None for the study's.
+        rows: which training rows; None for all.
+        signals: keep what the network says of every training row.
+    """
     return NetworkSettings(
         data=settings.data,
         rows=rows or RowsSettings(),
         student=plain_network(units),
         training=settings.training(epochs or settings.student_epochs),
-        loss=LossSettings(
-            temperature=temperature or settings.temperature,
-            hard_weight=settings.hard_weight if hard_weight is None else hard_weight,
-        ),
+        loss=LossSettings(temperature=temperature or settings.temperature, hard_weight=settings.hard_weight),
+        signals=signals,
         seed=seed,
     )
 
@@ -145,16 +155,25 @@ def _splits(data: DataSettings) -> DataSplits:
     return load_dataset(data, default_cache_dir(), quiet=True)
 
 
-def digits_facts(settings: DigitsSettings) -> dict[str, Any]:
-    """Return what a result file says of the data; the networks train on the validation rows too, as the paper's do."""
+def digits_facts(settings: DigitsSettings, *, whole: bool = True) -> dict[str, Any]:
+    """Return what a result file says of the data; ``whole`` where networks train on the validation rows too."""
     splits = _splits(settings.data)
     assert splits.test is not None
+    train, validation = len(splits.train), len(splits.validation)
     return {
         "name": "mnist",
-        "train": len(splits.train) + len(splits.validation),
-        "validation": 0,
+        "train": train + validation if whole else train,
+        "validation": 0 if whole else validation,
         "test": len(splits.test),
     }
+
+
+def train_target(settings: DigitsSettings) -> torch.Tensor:
+    """Return the classes (N,) of the training rows, those of the validation part last."""
+    splits = _splits(settings.data)
+    assert splits.train.target is not None
+    assert splits.validation.target is not None
+    return torch.from_numpy(np.concatenate([splits.train.target, splits.validation.target]))
 
 
 def test_target(settings: DigitsSettings) -> torch.Tensor:

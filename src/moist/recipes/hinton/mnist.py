@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ from moist.recipes.hinton.digits import (
     test_errors,
 )
 from moist.recipes.hinton.networks import network_job
-from moist.recipes.hinton.studying import costs_of, run_shared, system_entry, total_seconds
+from moist.recipes.hinton.studying import costs_of, run_taught, system_entry, total_seconds
 from moist.recipes.study import StudyRequest, study_document
-from moist.training import Job, JobResult, JobsSettings, run_jobs
+from moist.training import Job, JobResult, JobsSettings
 
 __all__ = ["MnistSettings", "run"]
 
@@ -42,26 +43,31 @@ class MnistSettings(DigitsSettings):
         units: of each hidden layer of the student.
         sweep_units: widths of the sweep.
         sweep_temperatures: temperatures of the sweep.
+        plain_epochs: passes over the data for the networks that learn from labels.
         sweep_epochs: passes over the data for each network of the sweep.
         jobs: processes.
     """
 
     units: int = Field(800, ge=1)
+    plain_epochs: int = Field(50, ge=1)
     sweep_units: tuple[int, ...] = (30, 300, 800)
     sweep_temperatures: tuple[float, ...] = (1.0, 2.5, 4.0, 8.0, 14.0, 20.0)
-    sweep_epochs: int = Field(15, ge=1)
+    sweep_epochs: int = Field(30, ge=1)
     jobs: JobsSettings = JobsSettings()
 
 
 def run(request: StudyRequest) -> dict[str, Any]:
     """Train teachers, plain and distilled students for every seed, and the sweep for the first; return the document."""
-    small = {**SMALL, "sweep_epochs": 3, "sweep_temperatures": [2.5, 20.0]} if request.budget == "small" else {}
+    small = (
+        {**SMALL, "plain_epochs": 4, "sweep_epochs": 3, "sweep_temperatures": [2.5, 20.0]}
+        if request.budget == "small"
+        else {}
+    )
     settings = load_config(MnistSettings, small, request.overrides)
     teachers = [teacher_job(request, settings, seed) for seed in range(request.seeds)]
-    taught = run_shared(request, teachers, settings.jobs)
-    folders = {job.name: job.folder for job in teachers}
-    results = run_jobs([*teachers, *_student_jobs(request, settings, folders)], settings.jobs, quiet=request.quiet)
-    return _document(request, settings, taught, results)
+    jobs = list(_student_jobs(request, settings, {job.name: job.folder for job in teachers}))
+    results = run_taught(request, teachers, jobs, settings.jobs)
+    return _document(request, settings, results)
 
 
 def _student_jobs(request: StudyRequest, settings: MnistSettings, teachers: Mapping[str, Path]) -> Iterator[Job]:
@@ -70,7 +76,8 @@ def _student_jobs(request: StudyRequest, settings: MnistSettings, teachers: Mapp
         teacher = {f"teacher-{seed}": teachers[f"teacher-{seed}"]}
         student = student_settings(settings, settings.units, seed)
         yield network_job(f"distilled-{seed}", student, request.out / f"distilled-{seed}", teacher)
-        yield network_job(f"plain-{seed}", student, request.out / f"plain-{seed}")
+        plain = student_settings(settings, settings.units, seed, epochs=settings.plain_epochs)
+        yield network_job(f"plain-{seed}", plain, request.out / f"plain-{seed}")
     for units in settings.sweep_units:
         for temperature in settings.sweep_temperatures:
             student = student_settings(settings, units, 0, temperature=temperature, epochs=settings.sweep_epochs)
@@ -81,11 +88,10 @@ def _student_jobs(request: StudyRequest, settings: MnistSettings, teachers: Mapp
 def _document(
     request: StudyRequest,
     settings: MnistSettings,
-    taught: Mapping[str, JobResult],
     results: Mapping[str, JobResult],
 ) -> dict[str, Any]:
     data = digits_facts(settings)
-    wrong = {name: test_errors(settings, result.folder) for name, result in {**taught, **results}.items()}
+    wrong = {name: test_errors(settings, result.folder) for name, result in results.items()}
 
     def entry(kind: str, network: Any) -> dict[str, Any]:
         return system_entry([wrong[f"{kind}-{seed}"] for seed in range(request.seeds)], data["test"], costs_of(network))
@@ -106,7 +112,7 @@ def _document(
         data=data,
         teacher={"name": "2×1200 units, dropout, max-norm, images moved by up to 2 pixels"},
         systems=systems,
-        seconds=total_seconds(taught, results),
+        seconds=total_seconds(results),
         verdict=_verdict(systems, derived),
         derived=derived,
         published=PUBLISHED,
@@ -123,7 +129,10 @@ def _kept(systems: Mapping[str, Any]) -> float:
 
 
 def sweep_findings(sweep: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
-    """Return, for each width, the best temperature and how far temperatures from 8 on lie apart.
+    """Return, for each width, what the errors say of the paper's two findings.
+
+    Wide networks' errors at the temperatures from 8 on count as alike where the most and the fewest differ by no more
+    than two standard errors of a difference between independent counts, 2 √(2 n).
 
     Args:
         sweep: units, then temperature, to errors on the test part.
@@ -131,10 +140,13 @@ def sweep_findings(sweep: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     findings = {}
     for units, by_temperature in sweep.items():
         high = [wrong for t, wrong in by_temperature.items() if float(t) >= ALIKE]
+        noise = (2 * statistics.fmean(by_temperature.values())) ** 0.5
         findings[units] = {
             "best_temperature": float(min(by_temperature, key=lambda t: by_temperature[t])),
-            "range_from_8": max(high) - min(high) if high else None,
             "range": max(by_temperature.values()) - min(by_temperature.values()),
+            "range_from_8": max(high) - min(high) if high else None,
+            "alike_from_8": max(high) - min(high) <= 2 * noise if high else None,
+            "standard_error": noise,
         }
     return findings
 

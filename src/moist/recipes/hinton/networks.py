@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -28,7 +29,7 @@ from moist.data import (
 )
 from moist.progress import Advance
 from moist.recipes.hinton.rows import RowsSettings, choose_rows
-from moist.storage import default_cache_dir, write_atomic
+from moist.storage import default_cache_dir, read_json, write_atomic, write_json
 from moist.students import StudentSettings, create_student
 from moist.tasks import DistillTask, LabelTask, LossSettings
 from moist.training import Job, TrainingSettings, fit
@@ -38,8 +39,10 @@ __all__ = [
     "NetworkSettings",
     "SoftTargets",
     "load_parts",
+    "log_mean_probabilities",
     "network_job",
     "read_logits",
+    "read_signals",
     "run_in_parts",
     "train_network",
 ]
@@ -88,15 +91,17 @@ class SoftTargets:
 
     def __init__(self, folders: list[Path]) -> None:
         logits = [load_file(folder / "signals.safetensors")["logits"] for folder in folders]
-        if len(logits) == 1:
-            self.logits_VNC = logits[0]
-        else:
-            stacked = torch.stack([one.log_softmax(dim=-1) for one in logits])
-            self.logits_VNC = stacked.logsumexp(dim=0) - np.log(len(logits))
+        self.logits_VNC = logits[0] if len(logits) == 1 else log_mean_probabilities(logits)
 
     def __call__(self, batch: Batch) -> TeacherSignal:
         """Return the targets of a batch."""
         return TeacherSignal(self.logits_VNC[batch.view, batch.index])
+
+
+def log_mean_probabilities(logits: Sequence[Tensor]) -> Tensor:
+    """Return the logarithm of several networks' mean probabilities (..., C)."""
+    stacked = torch.stack([one.log_softmax(dim=-1) for one in logits])
+    return stacked.logsumexp(dim=0) - np.log(len(logits))
 
 
 def network_job(name: str, settings: NetworkSettings, folder: Path, teachers: Mapping[str, Path] | None = None) -> Job:
@@ -136,9 +141,26 @@ def train_network(payload: dict[str, Any], folder: Path, advance: Advance) -> di
     teachers = [Path(path) for path in payload["teachers"]]
     task = DistillTask(student, SoftTargets(teachers), settings.loss) if teachers else LabelTask(student)
     loader = _loader(settings, splits.train, transform)
-    curve: list[dict[str, float]] = []
+    learned = _fit_with_curve(task, student, loader, settings, splits.validation, transform, folder, advance)
+    return _finish(settings, student.eval(), splits, transform, folder) | learned
+
+
+def _fit_with_curve(
+    task: nn.Module,
+    student: nn.Module,
+    loader: Loader,
+    settings: NetworkSettings,
+    validation: IndexedDataset,
+    transform: Transform,
+    folder: Path,
+    advance: Advance,
+) -> dict[str, Any]:
+    """Train to the end, pausing to be measured; points before the last are kept in ``folder`` for a resumed run."""
+    stops = _stops(settings, len(loader))
+    path = folder / "curve.json"
+    curve: list[dict[str, float]] = read_json(path) if path.exists() else []
     history: list[dict[str, float]] = []
-    for stop in _stops(settings, len(loader)):
+    for stop in stops[len(curve) :]:
         history = fit(
             task,
             loader,
@@ -149,9 +171,11 @@ def train_network(payload: dict[str, Any], folder: Path, advance: Advance) -> di
             max_steps=stop,
         )
         if settings.curve:
-            curve.append({"epoch": stop / len(loader), "accuracy": _accuracy(student, splits.validation, transform)})
+            curve.append({"epoch": stop / len(loader), **_measured(student, validation, transform)})
             student.train()
-    return _finish(settings, student.eval(), splits, transform, folder) | {"history": history, "curve": curve}
+        if settings.curve and stop != stops[-1]:
+            write_json(path, curve)
+    return {"history": history, "curve": curve}
 
 
 def _loader(settings: NetworkSettings, train: IndexedDataset, transform: Transform) -> Loader:
@@ -188,7 +212,7 @@ def _finish(
         told = [run_in_parts(student, encoded, transform, settings.augment, view) for view in views]
         _save(folder / "signals.safetensors", {"logits": torch.stack(told)})
     (folder / "checkpoint.pt").unlink(missing_ok=True)
-    return {"accuracy": _accuracy(student, splits.test, transform)}
+    return _measured(student, splits.test, transform)
 
 
 def _save(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -198,6 +222,11 @@ def _save(path: Path, tensors: dict[str, Tensor]) -> None:
 def read_logits(folder: Path) -> Tensor:
     """Return the logits (N, C) that a finished job left of the test part."""
     return load_file(folder / "test.safetensors")["logits"]
+
+
+def read_signals(folder: Path) -> Tensor:
+    """Return the logits (N, C) that a finished job with ``signals`` left of the training rows, under the plain view."""
+    return load_file(folder / "signals.safetensors")["logits"][0]
 
 
 def encode(part: IndexedDataset, transform: Transform) -> Tensor:
@@ -225,8 +254,10 @@ def run_in_parts(
     return torch.cat(parts)
 
 
-def _accuracy(student: nn.Module, part: IndexedDataset, transform: Transform) -> float:
+def _measured(student: nn.Module, part: IndexedDataset, transform: Transform) -> dict[str, float]:
+    """Return accuracy and log loss (nats) on a part."""
     assert part.target is not None
     student.eval()
-    said = run_in_parts(student, encode(part, transform), transform).argmax(dim=1).numpy()
-    return float((said == part.target).mean())
+    logits, target = run_in_parts(student, encode(part, transform), transform), torch.from_numpy(part.target)
+    accuracy = (logits.argmax(dim=1) == target).double().mean()
+    return {"accuracy": accuracy.item(), "nll": F.cross_entropy(logits, target).item()}

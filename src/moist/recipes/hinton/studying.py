@@ -18,7 +18,7 @@ from moist.storage import only_one
 from moist.students import StudentSettings, create_student
 from moist.training import Job, JobResult, JobsSettings, run_jobs
 
-__all__ = ["costs_of", "keyed", "num_errors", "run_shared", "shared_folder", "system_entry", "total_seconds"]
+__all__ = ["costs_of", "keyed", "num_errors", "run_taught", "shared_folder", "system_entry", "total_seconds"]
 
 DIGIT = InputShape("vision", (1, 28, 28))
 
@@ -33,10 +33,17 @@ def keyed(job: Job) -> Job:
     return replace(job, folder=job.folder.with_name(f"{job.folder.name}-{job.key[:8]}"))
 
 
-def run_shared(request: StudyRequest, jobs: Sequence[Job], settings: JobsSettings) -> dict[str, JobResult]:
-    """Run jobs in the shared folder, for one study at a time."""
+def run_taught(
+    request: StudyRequest, teachers: Sequence[Job], jobs: Sequence[Job], settings: JobsSettings
+) -> dict[str, JobResult]:
+    """Run the teachers, in the folder that studies share, for one study at a time; then the jobs that they teach.
+
+    Returns:
+        The results of both by name.
+    """
     with only_one(shared_folder(request)):
-        return run_jobs(jobs, settings, quiet=request.quiet)
+        run_jobs(teachers, settings, quiet=request.quiet)
+    return run_jobs([*teachers, *jobs], settings, quiet=request.quiet)
 
 
 def num_errors(logits_NC: Tensor, target_N: Tensor) -> int:
@@ -56,6 +63,6 @@ def system_entry(errors: Sequence[int], num_test: int, costs: Mapping[str, Any] 
     return {"accuracy": spread([1 - wrong / num_test for wrong in errors]), "errors": spread(errors), **(costs or {})}
 
 
-def total_seconds(*results: Mapping[str, JobResult]) -> float:
+def total_seconds(results: Mapping[str, JobResult]) -> float:
     """Return the seconds of work in all jobs; those that several studies use count for each."""
-    return sum(result.seconds for group in results for result in group.values())
+    return sum(result.seconds for result in results.values())

@@ -1,0 +1,170 @@
+"""``hinton-soft-targets``: section 6, soft targets as a regulariser where labels are few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from moist.config import load_config
+from moist.evaluation import gap_recovered
+from moist.recipes.hinton.digits import (
+    SMALL,
+    DigitsSettings,
+    digits_facts,
+    plain_network,
+    student_settings,
+    teacher_job,
+    teacher_network,
+    test_errors,
+)
+from moist.recipes.hinton.networks import NetworkSettings, network_job
+from moist.recipes.hinton.rows import RowsSettings
+from moist.recipes.hinton.studying import costs_of, run_taught, system_entry, total_seconds
+from moist.recipes.results import spread
+from moist.recipes.study import StudyRequest, study_document
+from moist.training import Job, JobResult, JobsSettings
+
+__all__ = ["SoftTargetsSettings", "run"]
+
+PUBLISHED = {
+    "source": "Hinton, Vinyals and Dean 2015 (arXiv 1503.02531), section 6: speech, frame accuracy",
+    "accuracy": {"hard_few": 0.445, "soft_few": 0.570, "hard_all": 0.589},
+    "stopped_early": {"hard_few": True, "soft_few": False},
+}
+
+
+class SoftTargetsSettings(DigitsSettings):
+    """Settings of the study.
+
+    Args:
+        units: of each hidden layer.
+        share: of each class's training rows that the small set has.
+        few_epochs: passes over the small set.
+        few_batch_size: its images in a step.
+        few_learning_rate: its peak.
+        curve: how many times in the course of training accuracy is measured.
+        jobs: processes.
+    """
+
+    units: int = Field(800, ge=1)
+    share: float = Field(0.03, gt=0, le=1)
+    few_epochs: int = Field(300, ge=1)
+    few_batch_size: int = Field(128, ge=1)
+    few_learning_rate: float = Field(1e-3, gt=0)
+    curve: int = Field(30, ge=1)
+    jobs: JobsSettings = JobsSettings()
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """One of the networks that are compared: on few rows or on all, from labels or from the teacher."""
+
+    few: bool
+    soft: bool
+
+
+ARMS = {"hard_few": _Arm(True, False), "soft_few": _Arm(True, True), "hard_all": _Arm(False, False)}
+
+
+def run(request: StudyRequest) -> dict[str, Any]:
+    """Train one network on all rows and two on few, from labels and from soft targets; return the document."""
+    small = {**SMALL, "few_epochs": 30, "curve": 5} if request.budget == "small" else {}
+    settings = load_config(SoftTargetsSettings, small, request.overrides)
+    teachers = [teacher_job(request, settings, seed) for seed in range(request.seeds)]
+    jobs = list(_jobs(request, settings, {job.name: job.folder for job in teachers}))
+    results = run_taught(request, teachers, jobs, settings.jobs)
+    return _document(request, settings, results)
+
+
+def _jobs(request: StudyRequest, settings: SoftTargetsSettings, teachers: Mapping[str, Path]) -> Iterator[Job]:
+    for seed in range(request.seeds):
+        teacher = {f"teacher-{seed}": teachers[f"teacher-{seed}"]}
+        for name, arm in ARMS.items():
+            network = _network(settings, arm, seed)
+            yield network_job(f"{name}-{seed}", network, request.out / f"{name}-{seed}", teacher if arm.soft else None)
+
+
+def _network(settings: SoftTargetsSettings, arm: _Arm, seed: int) -> NetworkSettings:
+    """Return one network's settings; all leave the validation rows out, on which their curves are measured."""
+    network = student_settings(settings, settings.units, seed)
+    changes: dict[str, Any] = {"whole": False, "curve": settings.curve}
+    if arm.few:
+        changes["rows"] = RowsSettings(fraction=settings.share, seed=seed)
+        changes["training"] = network.training.model_copy(
+            update={
+                "epochs": settings.few_epochs,
+                "batch_size": settings.few_batch_size,
+                "learning_rate": settings.few_learning_rate,
+            }
+        )
+    return network.model_copy(update=changes)
+
+
+def _document(
+    request: StudyRequest,
+    settings: SoftTargetsSettings,
+    results: Mapping[str, JobResult],
+) -> dict[str, Any]:
+    data = digits_facts(settings, whole=False)
+    costs = costs_of(plain_network(settings.units))
+    teacher = [test_errors(settings, results[f"teacher-{seed}"].folder) for seed in range(request.seeds)]
+    systems = {"teacher": system_entry(teacher, data["test"], costs_of(teacher_network(settings)))}
+    curves = {}
+    for name in ARMS:
+        runs = [results[f"{name}-{seed}"] for seed in range(request.seeds)]
+        systems[name] = system_entry([test_errors(settings, run.folder) for run in runs], data["test"], costs)
+        curves[name] = [run.value["curve"] for run in runs]
+    hard, soft, bound = (systems[name]["accuracy"]["mean"] for name in ARMS)
+    derived = {
+        "recovered": gap_recovered(soft, hard, bound),
+        "course": {name: course(curves[name]) for name in ARMS},
+        "curves": curves,
+    }
+    return study_document(
+        request,
+        data=data,
+        teacher={"name": "2×1200 units, dropout, max-norm, images moved by up to 2 pixels"},
+        systems=systems,
+        seconds=total_seconds(results),
+        verdict=_verdict(systems, derived, settings),
+        derived=derived,
+        published=PUBLISHED,
+        notes=[
+            "Every network is trained to its last step; nothing is stopped early.",
+            "Curves are of the validation rows, which the three networks never train on. Their teacher has seen them.",
+        ],
+    )
+
+
+def course(curves: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, Any]:
+    """Return what becomes of each seed's validation figures between their best point and the end of training.
+
+    Args:
+        curves: for each seed, ``accuracy`` and ``nll`` (nats) at points in the course of training.
+    """
+    return {
+        "accuracy_lost": spread([max(point["accuracy"] for point in c) - c[-1]["accuracy"] for c in curves]),
+        "nll_gained": spread([c[-1]["nll"] - min(point["nll"] for point in c) for c in curves]),
+    }
+
+
+def _verdict(systems: Mapping[str, Any], derived: Mapping[str, Any], settings: SoftTargetsSettings) -> str:
+    hard, soft, bound = (f"{systems[name]['accuracy']['mean']:.1%}" for name in ARMS)
+    lost, gained = (
+        [derived["course"][name][key]["mean"] for name in ("hard_few", "soft_few")]
+        for key in ("accuracy_lost", "nll_gained")
+    )
+    return (
+        f"On {settings.share:.0%} of the rows labels give {hard}, soft targets {soft}, on all rows labels give "
+        f"{bound}: soft targets recover {_share(derived['recovered'])} of the gap. From its best point to the end of "
+        f"training the network taught by labels loses {100 * lost[0]:.2f} points of validation accuracy and "
+        f"{gained[0]:.2f} nats, the one taught by soft targets {100 * lost[1]:.2f} points and {gained[1]:.2f} nats."
+    )
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None else f"{value:.0%}"
