@@ -1,4 +1,4 @@
-"""Fill the pages of docs/ that show what benchmarks and studies measured; ``--check`` only compares."""
+"""Fill the pages of docs/ that show what benchmarks and studies measured, and draw; ``--check`` only compares."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import hinton_tables
 from filling import row, update
 from integration_tables import integration
 from mutual_tables import mutual
@@ -217,14 +218,26 @@ PAGES: dict[str, dict[str, Render]] = {
     "scale-out.md": {"bench-scale-out.json": scale_out},
     "integration.md": {"ones-text.json": integration},
     "mutual-distillation.md": {f"{name}.json": mutual for name in MUTUAL},
+    "hinton.md": {
+        "hinton-mnist.json": hinton_tables.table,
+        "hinton-missing-digit.json": hinton_tables.missing,
+        "hinton-ensemble.json": hinton_tables.errors,
+        "hinton-soft-targets.json": hinton_tables.course,
+    },
+}
+PICTURES: dict[str, Callable[[Mapping[str, Any], Path], None]] = {
+    **dict.fromkeys(MUTUAL, save_sweep),
+    "hinton-mnist": hinton_tables.draw_sweep,
+    "hinton-soft-targets": hinton_tables.draw_course,
 }
 
 
 def draw() -> None:
-    """Draw the sweep of every study of mutual distillation into docs/images."""
-    for path in (RESULTS / f"{name}.json" for name in MUTUAL):
+    """Draw the pictures of the result files that have one into docs/images."""
+    for name, picture in PICTURES.items():
+        path = RESULTS / f"{name}.json"
         if path.exists():
-            save_sweep(json.loads(path.read_text(encoding="utf-8")), PROJECT / "docs" / "images" / f"{path.stem}.svg")
+            picture(json.loads(path.read_text(encoding="utf-8")), PROJECT / "docs" / "images" / f"{name}.svg")
 
 
 def main(arguments: Sequence[str]) -> int:

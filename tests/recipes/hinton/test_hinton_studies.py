@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from moist.recipes.hinton import ensemble, missing_digit, mnist, soft_targets
-from moist.recipes.hinton.networks import NetworkSettings, SoftTargets, log_mean_probabilities, train_network
+from moist.recipes.hinton.networks import SoftTargets, log_mean_probabilities, train_network
 from moist.recipes.study import StudyRequest
 from moist.types import Batch
 
