@@ -62,7 +62,8 @@ def test_a_resumed_curve_is_the_same(tmp_path):
     steps = []
 
     def interrupt(done: int, note: str = "", total: int | None = None) -> None:
-        steps.extend([note] * done)
+        if total is None:
+            steps.append(note)
         if len(steps) == 8:  # in the second of four epochs
             raise KeyboardInterrupt
 

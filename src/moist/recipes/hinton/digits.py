@@ -25,6 +25,7 @@ __all__ = [
     "SMALL",
     "DigitsSettings",
     "digits_facts",
+    "plain_job",
     "plain_network",
     "student_settings",
     "teacher_job",
@@ -34,7 +35,7 @@ __all__ = [
     "train_target",
 ]
 
-SMALL: dict[str, Any] = {"limit": 3000, "teacher_epochs": 4, "student_epochs": 4}
+SMALL: dict[str, Any] = {"limit": 3000, "teacher_epochs": 4, "student_epochs": 4, "plain_epochs": 4}
 
 
 class DigitsSettings(Settings):
@@ -43,7 +44,8 @@ class DigitsSettings(Settings):
     Args:
         limit: use this many training images only; None for all.
         teacher_epochs: passes over the data for the teacher.
-        student_epochs: passes for every other network.
+        student_epochs: passes for the networks that it teaches.
+        plain_epochs: passes for the networks that learn from labels alone.
         batch_size: images in a step.
         learning_rate: its peak.
         temperature: of the soft targets.
@@ -56,7 +58,8 @@ class DigitsSettings(Settings):
 
     limit: int | None = Field(None, ge=100)
     teacher_epochs: int = Field(60, ge=1)
-    student_epochs: int = Field(50, ge=1)
+    student_epochs: int = Field(40, ge=1)
+    plain_epochs: int = Field(20, ge=1)
     batch_size: int = Field(512, ge=1)
     learning_rate: float = Field(2e-3, gt=0)
     temperature: float = Field(20.0, gt=0)
@@ -118,6 +121,13 @@ def teacher_job(request: StudyRequest, settings: DigitsSettings, seed: int) -> J
     return keyed(network_job(f"teacher-{seed}", teacher_settings(settings, seed), folder))
 
 
+def plain_job(request: StudyRequest, settings: DigitsSettings, units: int, seed: int) -> Job:
+    """Return the job of one network from labels, in the folder that the studies share."""
+    network = student_settings(settings, units, seed, epochs=settings.plain_epochs)
+    network = network.model_copy(update={"loss": LossSettings()})  # of no use to it, so it shall not tell copies apart
+    return keyed(network_job(f"plain-{seed}", network, shared_folder(request) / f"plain-{seed}"))
+
+
 def student_settings(
     settings: DigitsSettings,
     units: int,
@@ -155,15 +165,14 @@ def _splits(data: DataSettings) -> DataSplits:
     return load_dataset(data, default_cache_dir(), quiet=True)
 
 
-def digits_facts(settings: DigitsSettings, *, whole: bool = True) -> dict[str, Any]:
-    """Return what a result file says of the data; ``whole`` where networks train on the validation rows too."""
+def digits_facts(settings: DigitsSettings) -> dict[str, Any]:
+    """Return what a result file says of the data; the networks train on the validation rows too, as the paper's do."""
     splits = _splits(settings.data)
     assert splits.test is not None
-    train, validation = len(splits.train), len(splits.validation)
     return {
         "name": "mnist",
-        "train": train + validation if whole else train,
-        "validation": 0 if whole else validation,
+        "train": len(splits.train) + len(splits.validation),
+        "validation": 0,
         "test": len(splits.test),
     }
 

@@ -38,9 +38,9 @@ class EnsembleSettings(DigitsSettings):
         jobs: processes.
     """
 
-    units: int = Field(300, ge=1)
+    units: int = Field(100, ge=1)
     num_members: int = Field(10, ge=2)
-    member_epochs: int = Field(30, ge=1)
+    member_epochs: int = Field(15, ge=1)
     num_students: int = Field(2, ge=1)
     jobs: JobsSettings = JobsSettings()
 

@@ -26,7 +26,7 @@ from moist.recipes.hinton.digits import (
 )
 from moist.recipes.hinton.networks import network_job, read_logits, read_signals
 from moist.recipes.hinton.rows import RowsSettings
-from moist.recipes.hinton.studying import costs_of, num_errors, run_taught, system_entry, total_seconds
+from moist.recipes.hinton.studying import costs_of, num_errors, run_after_shared, system_entry, total_seconds
 from moist.recipes.results import spread
 from moist.recipes.study import StudyRequest, study_document
 from moist.training import Job, JobResult, JobsSettings
@@ -48,12 +48,14 @@ class MissingDigitSettings(DigitsSettings):
 
     Args:
         units: of each hidden layer of the students.
+        hard_weight: share of the labels' cross-entropy; none, since labels say of every image that it is no 3.
         few_epochs: passes over the data for the student that sees 7s and 8s only, a fifth of the images.
         jobs: processes.
     """
 
     units: int = Field(800, ge=1)
-    few_epochs: int = Field(200, ge=1)
+    hard_weight: float = Field(0.0, ge=0, le=1)
+    few_epochs: int = Field(120, ge=1)
     jobs: JobsSettings = JobsSettings()
 
 
@@ -77,7 +79,7 @@ def run(request: StudyRequest) -> dict[str, Any]:
     settings = load_config(MissingDigitSettings, small, request.overrides)
     teachers = [teacher_job(request, settings, seed) for seed in range(request.seeds)]
     jobs = list(_student_jobs(request, settings, {job.name: job.folder for job in teachers}))
-    results = run_taught(request, teachers, jobs, settings.jobs)
+    results = run_after_shared(request, teachers, jobs, settings.jobs)
     return _document(request, settings, results)
 
 

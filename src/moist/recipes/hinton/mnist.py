@@ -14,6 +14,7 @@ from moist.recipes.hinton.digits import (
     SMALL,
     DigitsSettings,
     digits_facts,
+    plain_job,
     plain_network,
     student_settings,
     teacher_job,
@@ -21,7 +22,7 @@ from moist.recipes.hinton.digits import (
     test_errors,
 )
 from moist.recipes.hinton.networks import network_job
-from moist.recipes.hinton.studying import costs_of, run_taught, system_entry, total_seconds
+from moist.recipes.hinton.studying import costs_of, run_after_shared, system_entry, total_seconds
 from moist.recipes.study import StudyRequest, study_document
 from moist.training import Job, JobResult, JobsSettings
 
@@ -43,41 +44,34 @@ class MnistSettings(DigitsSettings):
         units: of each hidden layer of the student.
         sweep_units: widths of the sweep.
         sweep_temperatures: temperatures of the sweep.
-        plain_epochs: passes over the data for the networks that learn from labels.
         sweep_epochs: passes over the data for each network of the sweep.
         jobs: processes.
     """
 
     units: int = Field(800, ge=1)
-    plain_epochs: int = Field(50, ge=1)
     sweep_units: tuple[int, ...] = (30, 300, 800)
     sweep_temperatures: tuple[float, ...] = (1.0, 2.5, 4.0, 8.0, 14.0, 20.0)
-    sweep_epochs: int = Field(30, ge=1)
+    sweep_epochs: int = Field(15, ge=1)
     jobs: JobsSettings = JobsSettings()
 
 
 def run(request: StudyRequest) -> dict[str, Any]:
     """Train teachers, plain and distilled students for every seed, and the sweep for the first; return the document."""
-    small = (
-        {**SMALL, "plain_epochs": 4, "sweep_epochs": 3, "sweep_temperatures": [2.5, 20.0]}
-        if request.budget == "small"
-        else {}
-    )
+    small = {**SMALL, "sweep_epochs": 3, "sweep_temperatures": [2.5, 20.0]} if request.budget == "small" else {}
     settings = load_config(MnistSettings, small, request.overrides)
     teachers = [teacher_job(request, settings, seed) for seed in range(request.seeds)]
     jobs = list(_student_jobs(request, settings, {job.name: job.folder for job in teachers}))
-    results = run_taught(request, teachers, jobs, settings.jobs)
+    plain = [plain_job(request, settings, settings.units, seed) for seed in range(request.seeds)]
+    results = run_after_shared(request, [*teachers, *plain], jobs, settings.jobs)
     return _document(request, settings, results)
 
 
 def _student_jobs(request: StudyRequest, settings: MnistSettings, teachers: Mapping[str, Path]) -> Iterator[Job]:
-    """Yield the jobs: plain and distilled for every seed, then the sweep of temperatures and widths for seed 0."""
+    """Yield the jobs: distilled for every seed, then the sweep of temperatures and widths for seed 0."""
     for seed in range(request.seeds):
         teacher = {f"teacher-{seed}": teachers[f"teacher-{seed}"]}
         student = student_settings(settings, settings.units, seed)
         yield network_job(f"distilled-{seed}", student, request.out / f"distilled-{seed}", teacher)
-        plain = student_settings(settings, settings.units, seed, epochs=settings.plain_epochs)
-        yield network_job(f"plain-{seed}", plain, request.out / f"plain-{seed}")
     for units in settings.sweep_units:
         for temperature in settings.sweep_temperatures:
             student = student_settings(settings, units, 0, temperature=temperature, epochs=settings.sweep_epochs)

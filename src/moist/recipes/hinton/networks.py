@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -101,7 +102,7 @@ class SoftTargets:
 def log_mean_probabilities(logits: Sequence[Tensor]) -> Tensor:
     """Return the logarithm of several networks' mean probabilities (..., C)."""
     stacked = torch.stack([one.log_softmax(dim=-1) for one in logits])
-    return stacked.logsumexp(dim=0) - np.log(len(logits))
+    return stacked.logsumexp(dim=0) - math.log(len(logits))
 
 
 def network_job(name: str, settings: NetworkSettings, folder: Path, teachers: Mapping[str, Path] | None = None) -> Job:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from moist.recipes.hinton.digits import (
     SMALL,
     DigitsSettings,
     digits_facts,
+    plain_job,
     plain_network,
     student_settings,
     teacher_job,
@@ -23,7 +23,7 @@ from moist.recipes.hinton.digits import (
 )
 from moist.recipes.hinton.networks import NetworkSettings, network_job
 from moist.recipes.hinton.rows import RowsSettings
-from moist.recipes.hinton.studying import costs_of, run_taught, system_entry, total_seconds
+from moist.recipes.hinton.studying import costs_of, run_after_shared, system_entry, total_seconds
 from moist.recipes.results import spread
 from moist.recipes.study import StudyRequest, study_document
 from moist.training import Job, JobResult, JobsSettings
@@ -59,49 +59,41 @@ class SoftTargetsSettings(DigitsSettings):
     jobs: JobsSettings = JobsSettings()
 
 
-@dataclass(frozen=True)
-class _Arm:
-    """One of the networks that are compared: on few rows or on all, from labels or from the teacher."""
-
-    few: bool
-    soft: bool
-
-
-ARMS = {"hard_few": _Arm(True, False), "soft_few": _Arm(True, True), "hard_all": _Arm(False, False)}
+ARMS = ("hard_few", "soft_few")
+TITLES = {"plain": "hard_all"}
 
 
 def run(request: StudyRequest) -> dict[str, Any]:
-    """Train one network on all rows and two on few, from labels and from soft targets; return the document."""
+    """Train networks on few rows from labels and from soft targets, one on all rows; return the document."""
     small = {**SMALL, "few_epochs": 30, "curve": 5} if request.budget == "small" else {}
     settings = load_config(SoftTargetsSettings, small, request.overrides)
-    teachers = [teacher_job(request, settings, seed) for seed in range(request.seeds)]
+    seeds = range(request.seeds)
+    teachers = [teacher_job(request, settings, seed) for seed in seeds]
+    plain = [plain_job(request, settings, settings.units, seed) for seed in seeds]
     jobs = list(_jobs(request, settings, {job.name: job.folder for job in teachers}))
-    results = run_taught(request, teachers, jobs, settings.jobs)
+    results = run_after_shared(request, [*teachers, *plain], jobs, settings.jobs)
     return _document(request, settings, results)
 
 
 def _jobs(request: StudyRequest, settings: SoftTargetsSettings, teachers: Mapping[str, Path]) -> Iterator[Job]:
     for seed in range(request.seeds):
-        teacher = {f"teacher-{seed}": teachers[f"teacher-{seed}"]}
-        for name, arm in ARMS.items():
-            network = _network(settings, arm, seed)
-            yield network_job(f"{name}-{seed}", network, request.out / f"{name}-{seed}", teacher if arm.soft else None)
+        network, teacher = _few(settings, seed), {f"teacher-{seed}": teachers[f"teacher-{seed}"]}
+        yield network_job(f"hard_few-{seed}", network, request.out / f"hard_few-{seed}")
+        yield network_job(f"soft_few-{seed}", network, request.out / f"soft_few-{seed}", teacher)
 
 
-def _network(settings: SoftTargetsSettings, arm: _Arm, seed: int) -> NetworkSettings:
-    """Return one network's settings; all leave the validation rows out, on which their curves are measured."""
+def _few(settings: SoftTargetsSettings, seed: int) -> NetworkSettings:
+    """Return the network on few rows; the validation rows are left out, since its curve is measured on them."""
     network = student_settings(settings, settings.units, seed)
-    changes: dict[str, Any] = {"whole": False, "curve": settings.curve}
-    if arm.few:
-        changes["rows"] = RowsSettings(fraction=settings.share, seed=seed)
-        changes["training"] = network.training.model_copy(
-            update={
-                "epochs": settings.few_epochs,
-                "batch_size": settings.few_batch_size,
-                "learning_rate": settings.few_learning_rate,
-            }
-        )
-    return network.model_copy(update=changes)
+    training = network.training.model_copy(
+        update={
+            "epochs": settings.few_epochs,
+            "batch_size": settings.few_batch_size,
+            "learning_rate": settings.few_learning_rate,
+        }
+    )
+    rows = RowsSettings(fraction=settings.share, seed=seed)
+    return network.model_copy(update={"whole": False, "curve": settings.curve, "rows": rows, "training": training})
 
 
 def _document(
@@ -109,16 +101,18 @@ def _document(
     settings: SoftTargetsSettings,
     results: Mapping[str, JobResult],
 ) -> dict[str, Any]:
-    data = digits_facts(settings, whole=False)
-    costs = costs_of(plain_network(settings.units))
-    teacher = [test_errors(settings, results[f"teacher-{seed}"].folder) for seed in range(request.seeds)]
-    systems = {"teacher": system_entry(teacher, data["test"], costs_of(teacher_network(settings)))}
-    curves = {}
-    for name in ARMS:
-        runs = [results[f"{name}-{seed}"] for seed in range(request.seeds)]
-        systems[name] = system_entry([test_errors(settings, run.folder) for run in runs], data["test"], costs)
-        curves[name] = [run.value["curve"] for run in runs]
-    hard, soft, bound = (systems[name]["accuracy"]["mean"] for name in ARMS)
+    data = digits_facts(settings)
+    plain = costs_of(plain_network(settings.units))
+    costs = {"teacher": costs_of(teacher_network(settings)), "plain": plain, "hard_few": plain, "soft_few": plain}
+    seeds = range(request.seeds)
+    systems = {
+        TITLES.get(name, name): system_entry(
+            [test_errors(settings, results[f"{name}-{seed}"].folder) for seed in seeds], data["test"], cost
+        )
+        for name, cost in costs.items()
+    }
+    curves = {name: [results[f"{name}-{seed}"].value["curve"] for seed in seeds] for name in ARMS}
+    bound, hard, soft = (systems[name]["accuracy"]["mean"] for name in ("hard_all", *ARMS))
     derived = {
         "recovered": gap_recovered(soft, hard, bound),
         "course": {name: course(curves[name]) for name in ARMS},
@@ -135,7 +129,8 @@ def _document(
         published=PUBLISHED,
         notes=[
             "Every network is trained to its last step; nothing is stopped early.",
-            "Curves are of the validation rows, which the three networks never train on. Their teacher has seen them.",
+            "Few rows are drawn from the training part without its validation rows, on which the curves are measured; "
+            "the teacher and the networks on all rows have seen them too.",
         ],
     )
 
@@ -153,11 +148,8 @@ def course(curves: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, Any]:
 
 
 def _verdict(systems: Mapping[str, Any], derived: Mapping[str, Any], settings: SoftTargetsSettings) -> str:
-    hard, soft, bound = (f"{systems[name]['accuracy']['mean']:.1%}" for name in ARMS)
-    lost, gained = (
-        [derived["course"][name][key]["mean"] for name in ("hard_few", "soft_few")]
-        for key in ("accuracy_lost", "nll_gained")
-    )
+    bound, hard, soft = (f"{systems[name]['accuracy']['mean']:.1%}" for name in ("hard_all", *ARMS))
+    lost, gained = ([derived["course"][name][key]["mean"] for name in ARMS] for key in ("accuracy_lost", "nll_gained"))
     return (
         f"On {settings.share:.0%} of the rows labels give {hard}, soft targets {soft}, on all rows labels give "
         f"{bound}: soft targets recover {_share(derived['recovered'])} of the gap. From its best point to the end of "

@@ -18,7 +18,7 @@ from moist.storage import only_one
 from moist.students import StudentSettings, create_student
 from moist.training import Job, JobResult, JobsSettings, run_jobs
 
-__all__ = ["costs_of", "keyed", "num_errors", "run_taught", "shared_folder", "system_entry", "total_seconds"]
+__all__ = ["costs_of", "keyed", "num_errors", "run_after_shared", "shared_folder", "system_entry", "total_seconds"]
 
 DIGIT = InputShape("vision", (1, 28, 28))
 
@@ -33,17 +33,17 @@ def keyed(job: Job) -> Job:
     return replace(job, folder=job.folder.with_name(f"{job.folder.name}-{job.key[:8]}"))
 
 
-def run_taught(
-    request: StudyRequest, teachers: Sequence[Job], jobs: Sequence[Job], settings: JobsSettings
+def run_after_shared(
+    request: StudyRequest, shared: Sequence[Job], jobs: Sequence[Job], settings: JobsSettings
 ) -> dict[str, JobResult]:
-    """Run the teachers, in the folder that studies share, for one study at a time; then the jobs that they teach.
+    """Run jobs in the folder that studies share, for one study at a time; then those of the study alone.
 
     Returns:
         The results of both by name.
     """
     with only_one(shared_folder(request)):
-        run_jobs(teachers, settings, quiet=request.quiet)
-    return run_jobs([*teachers, *jobs], settings, quiet=request.quiet)
+        run_jobs(shared, settings, quiet=request.quiet)
+    return run_jobs([*shared, *jobs], settings, quiet=request.quiet)
 
 
 def num_errors(logits_NC: Tensor, target_N: Tensor) -> int:
@@ -58,7 +58,7 @@ def costs_of(student: StudentSettings, shape: InputShape = DIGIT, num_classes: i
     return {"active_macs": cost.macs, "active_params": cost.params, "total_params": cost.params, "bytes": cost.bytes}
 
 
-def system_entry(errors: Sequence[int], num_test: int, costs: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def system_entry(errors: Sequence[float], num_test: int, costs: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return one entry of a result file from the numbers of errors, one for each seed."""
     return {"accuracy": spread([1 - wrong / num_test for wrong in errors]), "errors": spread(errors), **(costs or {})}
 
