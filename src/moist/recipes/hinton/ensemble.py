@@ -31,6 +31,8 @@ class EnsembleSettings(DigitsSettings):
     """Settings of the study.
 
     Args:
+        student_epochs: passes over the data for each student.
+        temperature: of the soft targets; low, since the students are narrow.
         units: of each hidden layer, of members and students alike.
         num_members: networks in an ensemble.
         member_epochs: passes over the data for each member.
@@ -38,9 +40,11 @@ class EnsembleSettings(DigitsSettings):
         jobs: processes.
     """
 
+    student_epochs: int = Field(25, ge=1)
+    temperature: float = Field(4.0, gt=0)
     units: int = Field(100, ge=1)
     num_members: int = Field(10, ge=2)
-    member_epochs: int = Field(15, ge=1)
+    member_epochs: int = Field(10, ge=1)
     num_students: int = Field(2, ge=1)
     jobs: JobsSettings = JobsSettings()
 

@@ -55,7 +55,7 @@ class MissingDigitSettings(DigitsSettings):
 
     units: int = Field(800, ge=1)
     hard_weight: float = Field(0.0, ge=0, le=1)
-    few_epochs: int = Field(120, ge=1)
+    few_epochs: int = Field(90, ge=1)
     jobs: JobsSettings = JobsSettings()
 
 

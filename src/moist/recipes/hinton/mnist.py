@@ -51,7 +51,7 @@ class MnistSettings(DigitsSettings):
     units: int = Field(800, ge=1)
     sweep_units: tuple[int, ...] = (30, 300, 800)
     sweep_temperatures: tuple[float, ...] = (1.0, 2.5, 4.0, 8.0, 20.0)
-    sweep_epochs: int = Field(15, ge=1)
+    sweep_epochs: int = Field(12, ge=1)
     jobs: JobsSettings = JobsSettings()
 
 

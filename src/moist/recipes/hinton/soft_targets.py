@@ -52,10 +52,10 @@ class SoftTargetsSettings(DigitsSettings):
 
     units: int = Field(800, ge=1)
     share: float = Field(0.03, gt=0, le=1)
-    few_epochs: int = Field(300, ge=1)
+    few_epochs: int = Field(200, ge=1)
     few_batch_size: int = Field(128, ge=1)
     few_learning_rate: float = Field(1e-3, gt=0)
-    curve: int = Field(30, ge=1)
+    curve: int = Field(20, ge=1)
     jobs: JobsSettings = JobsSettings()
 
 
