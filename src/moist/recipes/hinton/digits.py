@@ -57,8 +57,8 @@ class DigitsSettings(Settings):
     """
 
     limit: int | None = Field(None, ge=100)
-    teacher_epochs: int = Field(60, ge=1)
-    student_epochs: int = Field(35, ge=1)
+    teacher_epochs: int = Field(150, ge=1)
+    student_epochs: int = Field(60, ge=1)
     plain_epochs: int = Field(20, ge=1)
     batch_size: int = Field(512, ge=1)
     learning_rate: float = Field(2e-3, gt=0)
