@@ -28,6 +28,7 @@ SYSTEMS = {
     "single": "one network",
     "ensemble": "ensemble",
     "distilled": "**one network from the ensemble**",
+    "distilled_from_one": "one network from one member",
     "hard_few": "few rows, labels",
     "soft_few": "**few rows, soft targets**",
     "hard_all": "all rows, labels",

@@ -96,7 +96,7 @@ def test_a_trial_of_the_ensemble(tmp_path):
     document = ensemble.run(request(tmp_path, "hinton-ensemble"))
     single, whole = (document["systems"][name] for name in ("single", "ensemble"))
     assert whole["active_macs"] == 3 * single["active_macs"]
-    assert len(document["derived"]["errors"]["single"][0]) == 3
+    assert [len(group) for group in document["derived"]["errors_of_each"]["member"]] == [3]
 
 
 @pytest.mark.slow
