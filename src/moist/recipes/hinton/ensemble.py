@@ -51,7 +51,7 @@ class EnsembleSettings(DigitsSettings):
     """
 
     student_epochs: int = Field(30, ge=1)
-    temperature: float = Field(2.0, gt=0)
+    temperature: float = Field(1.0, gt=0)
     hard_weight: float = Field(0.0, ge=0, le=1)
     units: int = Field(300, ge=1)
     num_members: int = Field(10, ge=2)
