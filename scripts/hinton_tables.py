@@ -34,7 +34,7 @@ SYSTEMS = {
     "hard_all": "all rows, labels",
 }
 PAPERS = {"student_plain": "plain_800", "student_distilled": "distilled_800"}
-LINES = ("mixture", "single", "cascade")
+LINES = ("single", "mixture")
 
 
 def errors(document: Mapping[str, Any]) -> list[str]:
@@ -99,7 +99,7 @@ def draw_sweep(document: Mapping[str, Any], path: Path) -> None:
     sweep = document["derived"]["sweep_errors"]
     with drawing():
         figure = new_figure(9.2, 3.2)
-        for axes, (units, found) in zip(figure.subplots(1, len(sweep)), sweep.items(), strict=True):
+        for axes, (units, found) in zip(figure.subplots(1, len(sweep), squeeze=False)[0], sweep.items(), strict=True):
             axes.plot([float(t) for t in found], list(found.values()), color=COLOURS["mixture"], marker="o")
             axes.set_title(f"2 × {units} units")
             axes.set_xlabel("temperature")
