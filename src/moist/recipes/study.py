@@ -74,6 +74,9 @@ STUDIES: dict[str, Study] = {
     "mode-vision": Study("moist.recipes.mutual.study:run", "the same on MNIST and CIFAR-10", seeds=5),
     "ones-text": Study("moist.recipes.ones.study:run", "experts become one dense student, on texts (OneS)"),
     "frontier-letter": Study("moist.recipes.frontier:run_frontier", "letter with 2 to 32 specialists, beside singles"),
+    "hinton-mnist": Study(
+        "moist.recipes.hinton.mnist:run", "Hinton's MNIST table: a regularised teacher distilled into a plain network"
+    ),
     "hinton-missing-digit": Study(
         "moist.recipes.hinton.missing_digit:run", "students that never saw a 3, or anything but 7s and 8s"
     ),
