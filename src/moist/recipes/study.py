@@ -80,6 +80,9 @@ STUDIES: dict[str, Study] = {
     "hinton-missing-digit": Study(
         "moist.recipes.hinton.missing_digit:run", "students that never saw a 3, or anything but 7s and 8s"
     ),
+    "hinton-soft-targets": Study(
+        "moist.recipes.hinton.soft_targets:run", "3% of MNIST from labels and from soft targets, to the end"
+    ),
 }
 
 
