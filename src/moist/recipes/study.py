@@ -74,6 +74,9 @@ STUDIES: dict[str, Study] = {
     "mode-vision": Study("moist.recipes.mutual.study:run", "the same on MNIST and CIFAR-10", seeds=5),
     "ones-text": Study("moist.recipes.ones.study:run", "experts become one dense student, on texts (OneS)"),
     "frontier-letter": Study("moist.recipes.frontier:run_frontier", "letter with 2 to 32 specialists, beside singles"),
+    "hinton-ensemble": Study(
+        "moist.recipes.hinton.ensemble:run", "ten networks on MNIST averaged, and distilled into one of their size"
+    ),
     "hinton-mnist": Study(
         "moist.recipes.hinton.mnist:run", "Hinton's MNIST table: a regularised teacher distilled into a plain network"
     ),
