@@ -73,6 +73,9 @@ STUDIES: dict[str, Study] = {
     "mode-text": Study("moist.recipes.mutual.study:run", "the same on trec50 and banking77", seeds=5),
     "mode-vision": Study("moist.recipes.mutual.study:run", "the same on MNIST and CIFAR-10", seeds=5),
     "ones-text": Study("moist.recipes.ones.study:run", "experts become one dense student, on texts (OneS)"),
+    "hinton-specialists": Study(
+        "moist.recipes.hinton.specialists:run", "a generalist that calls specialists of what it confuses, on texts"
+    ),
     "frontier-letter": Study("moist.recipes.frontier:run_frontier", "letter with 2 to 32 specialists, beside singles"),
     "hinton-ensemble": Study(
         "moist.recipes.hinton.ensemble:run", "ten networks on MNIST averaged, and distilled into one of their size"
