@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hinton_tables
+import specialists_tables
 from filling import row, update
 from integration_tables import integration
 from mutual_tables import mutual
@@ -224,11 +225,13 @@ PAGES: dict[str, dict[str, Render]] = {
         "hinton-ensemble.json": hinton_tables.errors,
         "hinton-soft-targets.json": hinton_tables.course,
     },
+    "specialists.md": {"hinton-specialists.json": specialists_tables.specialists},
 }
 PICTURES: dict[str, Callable[[Mapping[str, Any], Path], None]] = {
     **dict.fromkeys(MUTUAL, save_sweep),
     "hinton-mnist": hinton_tables.draw_sweep,
     "hinton-soft-targets": hinton_tables.draw_course,
+    "hinton-specialists": specialists_tables.draw_coverage,
 }
 
 

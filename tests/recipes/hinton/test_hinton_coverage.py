@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from moist.recipes.hinton.coverage import conditional_accuracy, gain_by_coverage
+from moist.recipes.hinton.specialist_networks import fit_biases
 
 SETS = np.array([[0, 1], [1, 2]])  # class 0 is known to one specialist, 1 to both, 2 to one, 3 to none
 
@@ -32,3 +34,11 @@ def test_conditional_accuracy_chooses_among_the_specialists_classes():
     assert scores["examples"] == 4
     assert scores["generalist"] == pytest.approx(3 / 4)
     assert scores["specialists"] == pytest.approx(3 / 4)
+
+
+def test_fitted_biases_make_up_for_what_a_model_says_too_much():
+    random = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(4000, 3, generator=random)
+    target = torch.multinomial(logits.softmax(dim=1), 1, generator=random)[:, 0]
+    found = fit_biases(logits + torch.tensor([1.5, 0.0, 0.0]), target)
+    torch.testing.assert_close(found - found[1], torch.tensor([-1.5, 0.0, 0.0]), atol=0.15, rtol=0)

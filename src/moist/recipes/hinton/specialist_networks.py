@@ -118,12 +118,27 @@ class _Case:
         return run_in_parts(model.eval(), self.encoded, self.transform)
 
 
+class _Adding:
+    """Reports one network after another, each of which knows only its own steps, as one piece of work that grows."""
+
+    def __init__(self, advance: Advance) -> None:
+        self.advance = advance
+        self.total = 0.0
+
+    def __call__(self, steps: float = 1, note: str = "", total: float | None = None) -> None:
+        if total is None:
+            self.advance(steps, note)
+        else:
+            self.total += total
+            self.advance(steps, note, self.total)
+
+
 def train_case(payload: dict[str, Any], folder: Path, advance: Advance) -> dict[str, Any]:
     """Train and measure one seed of one data set; networks that were finished before an interruption are not redone."""
     settings = load_config(CaseSettings, payload["case"])
     splits = load_dataset(settings.data, default_cache_dir(), quiet=True)
     transform = fit_transform(splits.train, settings.transform)
-    case = _Case(settings, splits, transform, folder, advance)
+    case = _Case(settings, splits, transform, folder, _Adding(advance))
     generalist = _train_generalist(case, settings.generalist, "generalist.pt")
     ensemble, shares = _train_specialists(case, generalist)
     epochs = ceil(settings.generalist.epochs + settings.specialist.epochs * sum(shares))
