@@ -190,8 +190,12 @@ def _merged(tables: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any
 
 
 def _verdict(derived: Mapping[str, Mapping[str, Any]]) -> str:
-    gains = [
-        f"{100 * summary['relative_gain']['mean']:+.1f}% ± {100 * summary['relative_gain']['std']:.1f} on {name}"
-        for name, summary in derived.items()
-    ]
-    return f"Specialists change the generalist's accuracy by {' and '.join(gains)} (relative; the paper: +4.4%)."
+    return (
+        f"Specialists change the generalist's accuracy by {_gains(derived, 'relative_gain')} (relative; the paper: +4.4%); "
+        f"that of a generalist trained with as much compute by {_gains(derived, 'relative_gain_over_longer')}."
+    )
+
+
+def _gains(derived: Mapping[str, Mapping[str, Any]], key: str) -> str:
+    found = {name: summary[key] for name, summary in derived.items()}
+    return " and ".join(f"{100 * g['mean']:+.1f}% ± {100 * g['std']:.1f} on {name}" for name, g in found.items())
