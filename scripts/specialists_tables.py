@@ -26,6 +26,7 @@ GAINS = {
     "relative_gain_as_published": "the generalist, dustbins as published",
 }
 LEAST_EXAMPLES = 100  # fewer say nothing about a gain
+LEAST_ACCURACY = 0.5  # nor do relative gains where the generalist is seldom right
 
 
 def specialists(document: Mapping[str, Any]) -> list[str]:
@@ -72,12 +73,16 @@ def _percent(found: Mapping[str, float], digits: int, sign: str = "") -> str:
 
 def draw_coverage(document: Mapping[str, Any], path: Path) -> None:
     """Draw the relative gain by the number of specialists that know the class, beside the paper's."""
-    lines = {data: summary["by_coverage"] for data, summary in document["derived"].items()}
+    lines = {
+        data: summary["by_coverage"]
+        for data, summary in document["derived"].items()
+        if document["systems"][f"{data}_generalist"]["accuracy"]["mean"] >= LEAST_ACCURACY
+    }
     published = document["published"]["relative_gain_by_covering_specialists"]
     with drawing():
         figure = new_figure(6.4, 3.6)
         axes = figure.subplots()
-        for colour, (data, found) in zip(("mixture", "single"), lines.items(), strict=True):
+        for colour, (data, found) in zip(("mixture", "single"), lines.items()):
             kept = [entry for entry in found if entry["examples"] >= LEAST_EXAMPLES]
             numbers, gains = [entry["covering"] for entry in kept], [100 * entry["relative_gain"] for entry in kept]
             axes.plot(numbers, gains, color=COLOURS[colour], marker="o", label=data)

@@ -191,8 +191,8 @@ def _merged(tables: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any
 
 def _verdict(derived: Mapping[str, Mapping[str, Any]]) -> str:
     return (
-        f"Specialists change the generalist's accuracy by {_gains(derived, 'relative_gain')} (relative; the paper: +4.4%); "
-        f"that of a generalist trained with as much compute by {_gains(derived, 'relative_gain_over_longer')}."
+        f"Specialists change the generalist's accuracy by {_gains(derived, 'relative_gain')} (relative; the paper: "
+        f"+4.4%); that of a generalist trained with as much compute by {_gains(derived, 'relative_gain_over_longer')}."
     )
 
 
