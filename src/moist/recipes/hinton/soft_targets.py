@@ -41,6 +41,8 @@ class SoftTargetsSettings(DigitsSettings):
     """Settings of the study.
 
     Args:
+        teacher_epochs: passes over the data for the teacher; one that is trained for longer is surer of its training
+            images, and on few of them teaches less.
         units: of each hidden layer.
         share: of each class's training rows that the small set has.
         few_epochs: passes over the small set.
@@ -50,6 +52,7 @@ class SoftTargetsSettings(DigitsSettings):
         jobs: processes.
     """
 
+    teacher_epochs: int = Field(60, ge=1)
     units: int = Field(800, ge=1)
     share: float = Field(0.03, gt=0, le=1)
     few_epochs: int = Field(200, ge=1)
