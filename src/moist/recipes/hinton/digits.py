@@ -48,8 +48,6 @@ class DigitsSettings(Settings):
         plain_epochs: passes for the networks that learn from labels alone.
         batch_size: images in a step.
         learning_rate: its peak.
-        student_batch_size: images in a step of a network that is taught.
-        student_learning_rate: its peak.
         temperature: of the soft targets.
         hard_weight: share of the labels' cross-entropy in the distilled networks' loss.
         dropout: share of the teacher's hidden units that are dropped.
@@ -64,9 +62,7 @@ class DigitsSettings(Settings):
     plain_epochs: int = Field(20, ge=1)
     batch_size: int = Field(512, ge=1)
     learning_rate: float = Field(2e-3, gt=0)
-    student_batch_size: int = Field(128, ge=1)
-    student_learning_rate: float = Field(1e-3, gt=0)
-    temperature: float = Field(8.0, gt=0)
+    temperature: float = Field(20.0, gt=0)
     hard_weight: float = Field(0.1, ge=0, le=1)
     dropout: float = Field(0.35, ge=0, lt=1)
     input_dropout: float = Field(0.1, ge=0, lt=1)
@@ -87,11 +83,6 @@ class DigitsSettings(Settings):
             gradient_clip=None,
             precision="bfloat16",
         )
-
-    def student_training(self) -> TrainingSettings:
-        """Return how a network is taught: in smaller steps than its teacher, which leave a few errors fewer."""
-        changes = {"batch_size": self.student_batch_size, "learning_rate": self.student_learning_rate}
-        return self.training(self.student_epochs).model_copy(update=changes)
 
 
 def plain_network(units: int) -> StudentSettings:
@@ -132,7 +123,7 @@ def teacher_job(request: StudyRequest, settings: DigitsSettings, seed: int) -> J
 
 def plain_job(request: StudyRequest, settings: DigitsSettings, units: int, seed: int) -> Job:
     """Return the job of one network from labels, in the folder that the studies share."""
-    network = student_settings(settings, units, seed, training=settings.training(settings.plain_epochs))
+    network = student_settings(settings, units, seed, epochs=settings.plain_epochs)
     network = network.model_copy(update={"loss": LossSettings()})  # of no use to it, so it shall not tell copies apart
     return keyed(network_job(f"plain-{seed}", network, shared_folder(request) / f"plain-{seed}"))
 
@@ -143,7 +134,7 @@ def student_settings(
     seed: int,
     *,
     temperature: float | None = None,
-    training: TrainingSettings | None = None,
+    epochs: int | None = None,
     rows: RowsSettings | None = None,
     signals: bool = False,
 ) -> NetworkSettings:
@@ -154,7 +145,7 @@ def student_settings(
         units: of each hidden layer.
         seed: of everything random.
         temperature: of the soft targets; None for the study's.
-        training: how it is trained; None for the study's way to teach.
+        epochs: passes over the data; None for the study's.
         rows: which training rows; None for all.
         signals: keep what the network says of every training row.
     """
@@ -162,7 +153,7 @@ def student_settings(
         data=settings.data,
         rows=rows or RowsSettings(),
         student=plain_network(units),
-        training=training or settings.student_training(),
+        training=settings.training(epochs or settings.student_epochs),
         loss=LossSettings(temperature=temperature or settings.temperature, hard_weight=settings.hard_weight),
         signals=signals,
         seed=seed,

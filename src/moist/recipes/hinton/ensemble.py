@@ -95,7 +95,7 @@ def _member_job(request: StudyRequest, settings: EnsembleSettings, seed: int, nu
 def _student_job(
     request: StudyRequest, settings: EnsembleSettings, name: str, seed: int, teachers: Sequence[Job]
 ) -> Job:
-    network = student_settings(settings, settings.units, seed, training=settings.training(settings.student_epochs))
+    network = student_settings(settings, settings.units, seed)
     return network_job(name, network, request.out / name, {job.name: job.folder for job in teachers})
 
 

@@ -87,8 +87,8 @@ def _student_jobs(request: StudyRequest, settings: MissingDigitSettings, teacher
     for seed in range(request.seeds):
         teacher = {f"teacher-{seed}": teachers[f"teacher-{seed}"]}
         for name, case in CASES.items():
-            training = settings.training(settings.few_epochs) if case.rows.only else None
-            student = student_settings(settings, settings.units, seed, training=training, rows=case.rows, signals=True)
+            epochs = settings.few_epochs if case.rows.only else None
+            student = student_settings(settings, settings.units, seed, epochs=epochs, rows=case.rows, signals=True)
             yield network_job(f"{name}-{seed}", student, request.out / f"{name}-{seed}", teacher)
 
 

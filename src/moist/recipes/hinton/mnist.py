@@ -74,8 +74,7 @@ def _student_jobs(request: StudyRequest, settings: MnistSettings, teachers: Mapp
         yield network_job(f"distilled-{seed}", student, request.out / f"distilled-{seed}", teacher)
     for units in settings.sweep_units:
         for temperature in settings.sweep_temperatures:
-            training = settings.training(settings.sweep_epochs)
-            student = student_settings(settings, units, 0, temperature=temperature, training=training)
+            student = student_settings(settings, units, 0, temperature=temperature, epochs=settings.sweep_epochs)
             name = f"sweep-{units}-{temperature:g}"
             yield network_job(name, student, request.out / name, {"teacher-0": teachers["teacher-0"]})
 

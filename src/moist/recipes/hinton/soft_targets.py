@@ -48,7 +48,6 @@ class SoftTargetsSettings(DigitsSettings):
         few_epochs: passes over the small set.
         few_batch_size: its images in a step.
         few_learning_rate: its peak.
-        temperature: of the soft targets.
         curve: how many times in the course of training accuracy is measured.
         jobs: processes.
     """
@@ -59,7 +58,6 @@ class SoftTargetsSettings(DigitsSettings):
     few_epochs: int = Field(200, ge=1)
     few_batch_size: int = Field(128, ge=1)
     few_learning_rate: float = Field(1e-3, gt=0)
-    temperature: float = Field(20.0, gt=0)
     curve: int = Field(20, ge=1)
     jobs: JobsSettings = JobsSettings()
 
