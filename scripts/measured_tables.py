@@ -124,6 +124,8 @@ RUNTIME = {
     "session_over_ideal_batch_1/int8/one_core": "session / ideal, int8",
     "throughput_over_ideal_batch_256/float32/one_core": "throughput of 256 inputs / ideal, float32",
     "throughput_over_ideal_batch_256/int8/one_core": "throughput of 256 inputs / ideal, int8",
+    "throughput_over_ideal_batch_256/float32/all_cores": "the same, float32, on all cores",
+    "throughput_over_ideal_batch_256/int8/all_cores": "the same, int8, on all cores",
     "growth_session/4_over_1": "4 specialists / 1",
     "growth_session/16_over_1": "16 specialists / 1",
     "growth_session/64_over_1": "64 specialists / 1",
