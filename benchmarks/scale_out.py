@@ -67,7 +67,7 @@ class Timed:
 def main() -> None:
     """Measure, simulate, print and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=6, help="of every backend and number of workers")
+    parser.add_argument("--rounds", type=int, default=3, help="of every backend and number of workers")
     arguments = parser.parse_args()
     started, load = time.perf_counter(), os.getloadavg()
     with tempfile.TemporaryDirectory() as folder:
