@@ -2,7 +2,6 @@
 
 from moist.tasks.distill import DistillTask, LossSettings
 from moist.tasks.joint import JointSettings, JointTask
-from moist.tasks.label import LabelTask
 from moist.tasks.moe import MoETask, MutualSettings, MutualTask, RoutedNetwork
 from moist.tasks.router import RouterTask
 from moist.tasks.subset import SubsetTask, collapse_logits
@@ -11,7 +10,6 @@ __all__ = [
     "DistillTask",
     "JointSettings",
     "JointTask",
-    "LabelTask",
     "LossSettings",
     "MoETask",
     "MutualSettings",

@@ -32,7 +32,7 @@ from moist.progress import Advance
 from moist.recipes.hinton.rows import RowsSettings, choose_rows
 from moist.storage import default_cache_dir, read_json, write_atomic, write_json
 from moist.students import StudentSettings, create_student
-from moist.tasks import DistillTask, LabelTask, LossSettings
+from moist.tasks import DistillTask, LossSettings, MoETask
 from moist.training import Job, TrainingSettings, fit
 from moist.types import Batch, TeacherSignal
 
@@ -137,10 +137,8 @@ def train_network(payload: dict[str, Any], folder: Path, advance: Advance) -> di
     splits, transform = load_parts(settings)
     torch.manual_seed(settings.seed)
     student = create_student(settings.student, transform.input_shape, len(splits.train.classes))
-    if settings.training.compile:
-        student.compile()
     teachers = [Path(path) for path in payload["teachers"]]
-    task = DistillTask(student, SoftTargets(teachers), settings.loss) if teachers else LabelTask(student)
+    task = DistillTask(student, SoftTargets(teachers), settings.loss) if teachers else MoETask(student, None)
     loader = _loader(settings, splits.train, transform)
     learned = _fit_with_curve(task, student, loader, settings, splits.validation, transform, folder, advance)
     return _finish(settings, student.eval(), splits, transform, folder) | learned

@@ -44,7 +44,7 @@ from moist.recipes.hinton.networks import encode, run_in_parts
 from moist.recipes.train_ensemble import SOFTENED, dustbin_correction, half_special
 from moist.storage import default_cache_dir
 from moist.students import Student, StudentSettings, create_student
-from moist.tasks import LabelTask, LossSettings, SubsetTask
+from moist.tasks import LossSettings, MoETask, SubsetTask
 from moist.training import TrainingSettings, fit
 from moist.types import Batch, TeacherSignal
 
@@ -150,7 +150,7 @@ def _train_generalist(case: _Case, training: TrainingSettings, checkpoint: str) 
     torch.manual_seed(case.settings.seed)
     student = create_student(case.settings.student, case.transform.input_shape, case.num_classes)
     fit(
-        LabelTask(student),
+        MoETask(student, None),
         case.loader(training.batch_size, case.settings.seed),
         training,
         seed=case.settings.seed,
