@@ -89,7 +89,7 @@ def specialists(folder: Path) -> list[Job]:
 def measure(jobs: Sequence[Job], folder: Path, rounds: int) -> dict[tuple[str, int], list[Timed]]:
     """Time the jobs in every way, in turns, so that a busy machine slows all alike."""
     for backend in BACKENDS:  # processes that start others, libraries loaded
-        run(jobs[:2], JobsSettings(backend=backend, workers=2), folder)
+        run(jobs[: max(WORKERS)], JobsSettings(backend=backend, workers=max(WORKERS)), folder)
     found: dict[tuple[str, int], list[Timed]] = {}
     for number in range(rounds):
         for backend in BACKENDS:

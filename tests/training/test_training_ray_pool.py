@@ -80,6 +80,22 @@ def test_a_folder_that_the_driver_cannot_see_is_told_of(ray, tmp_path, monkeypat
         run(Job("threads", "job_functions:threads", {}, tmp_path / "threads"))
 
 
+def test_pools_of_a_session_share_a_board_and_each_has_its_own_news_and_stop(ray):
+    from moist.training.ray_pool import RayPool
+
+    first, second = RayPool(ON_RAY), RayPool(ON_RAY)
+    board = first._board
+    assert second._board is board
+    for pool in (first, second):
+        assert not ray.get(board.tell.remote(pool._name, "job", (pool._name,)))
+    assert ray.get(board.take.remote(first._name)) == {"job": (first._name,)}
+    first.stop()
+    assert ray.get(board.tell.remote(first._name, "job", ("late",)))
+    assert not ray.get(board.tell.remote(second._name, "job", ("on",)))
+    assert ray.get(board.take.remote(first._name)) == {}
+    assert ray.get(board.take.remote(second._name)) == {"job": ("on",)}
+
+
 def test_on_ctrl_c_jobs_save_and_a_later_call_goes_on(ray, tmp_path):
     job = Job("count", "job_functions:count", {"steps": 60}, tmp_path / "count")
     interrupt_once_started(tmp_path, lambda: run(job))

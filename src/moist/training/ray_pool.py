@@ -11,8 +11,10 @@ import logging
 import os
 import sys
 import time
+import uuid
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +82,10 @@ class RayPool:
         self.settings = settings
         self.running: dict[Any, _Running] = {}
         _connect()
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._board: Any = ray.remote(_Board).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
+        context = ray.get_runtime_context()
+        self._board: Any = _board_of(context.get_node_id(), context.get_job_id())
+        self._name = uuid.uuid4().hex
+        self._news: Any = None  # what the board was asked for, and has not answered yet
         self._work: Any = ray.remote(_work).options(
             num_cpus=settings.threads,
             max_retries=0,  # attempts are counted here, as for local processes
@@ -101,14 +105,14 @@ class RayPool:
     def start(self, job: Job, attempt: int = 0) -> None:
         job.folder.parent.mkdir(parents=True, exist_ok=True)
         order = order_of(job, self.settings.threads)
-        task = self._work.remote(order, job.name, self._board, sys.path)
+        task = self._work.remote(order, _BoardChannel(self._board, self._name, job.name), sys.path)
         self.running[task] = _Running(job, attempt)
 
     def poll(self, display: JobsDisplay) -> list[tuple[Job, JobResult]]:
         """Wait for news and return the jobs that finished."""
         ready, _ = ray.wait(list(self.running), num_returns=1, timeout=0.5)
         running = {run.job.name for run in self.running.values()}
-        for name, content in ray.get(self._board.take.remote()).items():
+        for name, content in self._take_news().items():
             if name in running:
                 display.update(name, *content)
         done = []
@@ -118,6 +122,18 @@ class RayPool:
             if result is not None:
                 done.append((run.job, result))
         return done
+
+    def _take_news(self) -> dict[str, tuple[Any, ...]]:
+        """Return what the board has answered by now: a finished job shall not wait for it, nor end with it."""
+        news: dict[str, tuple[Any, ...]] = {}
+        if self._news is not None:
+            answered, _ = ray.wait([self._news], timeout=0)
+            if not answered:
+                return news
+            with suppress(ray_errors.RayError):
+                news = ray.get(self._news)
+        self._news = self._board.take.remote(self._name)
+        return news
 
     def _conclude(self, task: Any, run: _Running) -> JobResult | None:
         try:
@@ -136,59 +152,74 @@ class RayPool:
 
     def stop(self) -> None:
         """End what still runs; each job saves its state at its next report."""
-        if self.running and ray.is_initialized():
+        if not ray.is_initialized():
+            return
+        told = self._board.stop.remote(self._name)
+        if self.running:
             with suppress(ray_errors.RayError):
-                ray.get(self._board.stop.remote(), timeout=SAVE_SECONDS)
+                ray.get(told, timeout=SAVE_SECONDS)
             _, left = ray.wait(list(self.running), num_returns=len(self.running), timeout=SAVE_SECONDS)
             for task in left:
                 ray.cancel(task, force=True)
         self.running = {}
-        with suppress(ray_errors.RayError):
-            ray.kill(self._board)
 
 
 class _Board:
-    """What jobs last said of their progress, and whether they shall stop; lives on the driver's node."""
+    """What the jobs of each pool last said of their progress, and which pools shall stop; lives on the driver's node.
+
+    One for all pools of a session, since the process of a new one takes its seconds from the jobs that start with it.
+    """
 
     def __init__(self) -> None:
-        self.news: dict[str, tuple[Any, ...]] = {}
-        self.stopped = False
+        self.news: dict[str, dict[str, tuple[Any, ...]]] = {}
+        self.stopped: set[str] = set()
 
-    def tell(self, name: str, content: tuple[Any, ...]) -> bool:
-        self.news[name] = content
-        return self.stopped
+    def tell(self, pool: str, job: str, content: tuple[Any, ...]) -> bool:
+        if pool in self.stopped:
+            return True
+        self.news.setdefault(pool, {})[job] = content
+        return False
 
-    def take(self) -> dict[str, tuple[Any, ...]]:
-        news, self.news = self.news, {}
-        return news
+    def take(self, pool: str) -> dict[str, tuple[Any, ...]]:
+        return self.news.pop(pool, {})
 
-    def stop(self) -> None:
-        self.stopped = True
+    def stop(self, pool: str) -> None:
+        self.stopped.add(pool)
+        self.news.pop(pool, None)
 
 
+@lru_cache(maxsize=1)
+def _board_of(node: str, job: str) -> Any:  # noqa: ARG001
+    """Return the board of the driver ``job`` on ``node``; it lives as long as this handle to it."""
+    here = NodeAffinitySchedulingStrategy(node, soft=False)
+    return ray.remote(_Board).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
+
+
+@dataclass(frozen=True)
 class _BoardChannel:
     """A job's line to the board."""
 
-    def __init__(self, board: Any, name: str) -> None:
-        self.board, self.name = board, name
+    board: Any
+    pool: str
+    job: str
 
     def send(self, message: tuple[Any, ...], /) -> None:
         try:
-            stopped = ray.get(self.board.tell.remote(self.name, message[1:]), timeout=PATIENCE_SECONDS)
+            stopped = ray.get(self.board.tell.remote(self.pool, self.job, message[1:]), timeout=PATIENCE_SECONDS)
         except ray_errors.RayError as error:
             raise ConnectionError("the driver is gone") from error
         if stopped:
             raise ConnectionAbortedError("the driver asks to stop")
 
 
-def _work(order: Order, name: str, board: Any, path: list[str]) -> Problem | None:
+def _work(order: Order, channel: _BoardChannel, path: list[str]) -> Problem | None:
     """Run one job in a Ray worker."""
     folder = Path(order.folder)
     if not folder.parent.is_dir():
         return "user", _not_shared(folder.parent)
     # Modules of the user are found as the driver finds them, but the node's own come first.
     sys.path.extend(entry for entry in path if entry not in sys.path)
-    return perform(order, _BoardChannel(board, name))
+    return perform(order, channel)
 
 
 def _connect() -> None:
