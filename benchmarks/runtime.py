@@ -61,7 +61,8 @@ BURST = 3  # timed calls in a turn, after one that is not
 BATCH = 256
 GROWTH = (1, 4, 16, 64, 256)
 HOT, HOT_SHARE = 4, 0.9  # a skewed load: nine inputs in ten go to four domains
-MEMORY_CALLS = 2000
+LOAD_CALLS, LOAD_TURN = 2000, 100  # of a round, and of one session before it is another's turn
+RESIDENT = ((4, None), (4, 4), (64, None), (64, 4))  # specialists, and how many of them stay in memory
 SEED = 0
 
 Call = Callable[[], object]
@@ -76,14 +77,10 @@ inputs = np.load(rows)
 session = RoutedSession(path, max_resident=limit)
 session.predict(inputs[:1])
 first = time.perf_counter() - started
-times = []
 for row in range(len(inputs)):
-    before = time.perf_counter()
     session.predict(inputs[row : row + 1])
-    times.append(time.perf_counter() - before)
 pages = {line.split(":")[0]: int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmRSS")}
-print(json.dumps({"first": first, "p50": float(np.median(times)), "rss": pages["VmRSS"] * 1024,
-                  "torch": "torch" in sys.modules}))
+print(json.dumps({"first": first, "rss": pages["VmRSS"] * 1024, "torch": "torch" in sys.modules}))
 """
 
 
@@ -339,25 +336,43 @@ def memory(
     folder: Path,
     raw: np.ndarray,
     rounds: int,
-) -> dict[str, list[dict[str, Any]]]:
-    """Return what processes of their own say: 4 specialists, and 64 of which 4 stay, under a skewed load."""
+) -> dict[str, dict[str, list[float]]]:
+    """Return memory and median time under a skewed load: of 4 specialists, and of 64 of which 4 stay.
+
+    Bytes are those of processes of their own; milliseconds those of sessions in one process, that take turns.
+    """
     say("memory")
-    found = {}
-    for count, limit in ((4, 0), (4, 4), (64, 0), (64, 4)):
-        path = folder / f"memory-{count}"
-        if not path.exists():
-            export(make(count), described, path)
-            np.save(folder / f"memory-{count}.npy", skewed(path, raw))
-        found[f"{count} specialists, {limit or 'any'} resident"] = [
-            str(path),
-            str(folder / f"memory-{count}.npy"),
-            str(limit),
-        ]
-    told: dict[str, list[dict[str, Any]]] = {name: [] for name in found}
+    loads = {}
+    for count in sorted({count for count, _ in RESIDENT}):
+        path = export(make(count), described, folder / f"memory-{count}")
+        loads[count] = path, skewed(path, raw)
+        np.save(folder / f"memory-{count}.npy", loads[count][1])
+    names = {(count, limit): f"{count} specialists, {limit or 'any'} resident" for count, limit in RESIDENT}
+    found: dict[str, dict[str, list[float]]] = {name: {"rss": [], "p50_ms": []} for name in names.values()}
+    sessions = {
+        name: (RoutedSession(loads[count][0], max_resident=limit), loads[count][1])
+        for (count, limit), name in names.items()
+    }
+    for number in range(rounds + 1):
+        medians = medians_in_turns(sessions)
+        if number:  # the first round opens what stays open
+            for name, median in medians.items():
+                found[name]["p50_ms"].append(median)
     for _ in range(rounds):
-        for name, arguments in found.items():
-            told[name].append(child(arguments))
-    return told
+        for (count, limit), name in names.items():
+            arguments = [str(loads[count][0]), str(folder / f"memory-{count}.npy"), str(limit or 0)]
+            found[name]["rss"].append(child(arguments)["rss"])
+    return found
+
+
+def medians_in_turns(sessions: Mapping[str, tuple[RoutedSession, np.ndarray]]) -> dict[str, float]:
+    """Return the median milliseconds of each session's answers to its rows, one at a time, a hundred in a turn."""
+    times: dict[str, list[float]] = {name: [] for name in sessions}
+    for start in range(0, LOAD_CALLS, LOAD_TURN):
+        for name, (session, rows) in sessions.items():
+            turn = range(start, start + LOAD_TURN)
+            times[name] += [timed(partial(session.predict, rows[row : row + 1])) for row in turn]
+    return {name: 1000 * statistics.median(taken) for name, taken in times.items()}
 
 
 def skewed(path: Path, raw: np.ndarray) -> np.ndarray:
@@ -366,8 +381,8 @@ def skewed(path: Path, raw: np.ndarray) -> np.ndarray:
     hottest = np.argsort(-np.bincount(domains), kind="stable")[:HOT]
     hot, cold = np.flatnonzero(np.isin(domains, hottest)), np.flatnonzero(~np.isin(domains, hottest))
     random = np.random.default_rng(SEED)
-    is_hot = random.random(MEMORY_CALLS) < HOT_SHARE
-    rows = np.where(is_hot, random.choice(hot, MEMORY_CALLS), random.choice(cold if len(cold) else hot, MEMORY_CALLS))
+    is_hot = random.random(LOAD_CALLS) < HOT_SHARE
+    rows = np.where(is_hot, random.choice(hot, LOAD_CALLS), random.choice(cold if len(cold) else hot, LOAD_CALLS))
     return raw[rows]
 
 
@@ -415,12 +430,10 @@ def derive(measured: Mapping[str, Any]) -> dict[str, Any]:
             derived[f"growth_{name}/{count}_over_1"] = grew
     told = measured["memory"]
     few, most = told["4 specialists, any resident"], told["64 specialists, 4 resident"]
-    derived["rss_64_specialists_4_resident_over_4"] = over([t["rss"] for t in most], [t["rss"] for t in few])
+    derived["rss_64_specialists_4_resident_over_4"] = over(most["rss"], few["rss"])
     for few_name in ("any", "4"):
-        times = [t["p50"] for t in told[f"4 specialists, {few_name} resident"]]
-        derived[f"p50_64_specialists_4_resident_over_4_specialists_{few_name}_resident"] = over(
-            [t["p50"] for t in most], times
-        )
+        times = told[f"4 specialists, {few_name} resident"]["p50_ms"]
+        derived[f"p50_64_specialists_4_resident_over_4_specialists_{few_name}_resident"] = over(most["p50_ms"], times)
     derived["cold_start_seconds"] = spread(measured["cold_start"])
     return derived
 
@@ -467,7 +480,7 @@ def result(
         },
         "growth_ms": {name: spread(values) for name, values in measured["growth"].items()},
         "memory": {
-            name: {"rss_bytes": spread([t["rss"] for t in told]), "p50_ms": spread([1000 * t["p50"] for t in told])}
+            name: {"rss_bytes": spread(told["rss"]), "p50_ms": spread(told["p50_ms"])}
             for name, told in measured["memory"].items()
         },
         "notes": [
@@ -477,6 +490,8 @@ def result(
             "Times are of calls in turns, in each of which the first call is not timed, since what ran before has "
             "taken the caches; each value is one round's mean over inputs. Other processes may have used the cores "
             "meanwhile (machine.load): read the ratios.",
+            f"Under a skewed load ({HOT_SHARE:.0%} of the inputs for {HOT} domains) sessions of one process answer "
+            f"{LOAD_CALLS} inputs a round one by one, {LOAD_TURN} in a turn; p50 is the median of a round.",
             "session_grouped and limited memory answer one input by two graphs, router and specialist, instead of one.",
         ],
     }
