@@ -11,10 +11,11 @@ from typing import Any
 
 from moist.config import load_config
 from moist.evaluation import interpolate_macs_at_accuracy
+from moist.experiments import RECIPES
 from moist.recipes.configs import shipped_configs
 from moist.recipes.measure import Measured, System, measure
 from moist.recipes.plan import Plan, make_plan
-from moist.recipes.reproduce import RECIPES, reproduce
+from moist.recipes.reproduce import reproduce
 from moist.recipes.results import spread
 from moist.recipes.settings import DistillSettings
 from moist.recipes.study import StudyRequest, study_document
