@@ -137,6 +137,8 @@ def growth(document: Mapping[str, Any]) -> str:
         ),
         row(["---:"] * 6),
         *(row(_growth_cells(entry)) for entry in document["mixtures"]),
+        "",
+        *(f"- {note}" for note in document["notes"]),
     ]
     return "\n".join(lines)
 

@@ -31,7 +31,7 @@ def calls(monkeypatch):
     monkeypatch.setattr(recipes, "DistillSettings", TinySettings)
     monkeypatch.setattr(recipes, "distill", distill)
     monkeypatch.setattr(recipes, "reproduce", reproduce)
-    monkeypatch.setattr(recipes, "experiments", lambda: {"letter": "26 letters"})
+    monkeypatch.setattr("moist.cli.recipes.experiments", lambda: {"letter": "26 letters"})
     monkeypatch.setattr(recipes, "format_table", lambda metrics: f"table of {metrics['name']}")
     return noted
 
@@ -93,9 +93,7 @@ def test_reproduce_passes_its_options_on(calls, run):
     assert calls == [("reproduce", "letter", small), ("reproduce", "letter", full)]
 
 
-def test_reproduce_lists_and_names_the_nearest(calls, run, run_json):
-    assert run("reproduce", "--list")[1] == "letter  26 letters\n"
-    assert run_json("reproduce", "--list") == {"recipes": {"letter": "26 letters"}}
+def test_reproduce_names_the_nearest(calls, run):
     code, _, err = run("reproduce", "leter")
     assert code == 2
     assert "Did you mean 'letter'?" in err

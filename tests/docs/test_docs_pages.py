@@ -9,7 +9,8 @@ from docs_pages import PAGES, PROJECT, all_blocks
 
 from moist.cli.arguments import create_parser
 from moist.config import load_config
-from moist.recipes import RECIPES, DistillSettings, shipped_configs
+from moist.experiments import RECIPES
+from moist.recipes import DistillSettings, shipped_configs
 
 WHOLE = {
     "data": {"name": "digits"},

@@ -71,3 +71,15 @@ def test_a_specialist_that_is_never_heard_keeps_its_correction():
     correction = fit_dustbins(ensemble, [inputs], target)
     assert correction[1] == pytest.approx(0.7)
     assert correction[0] < 0.3
+
+
+def test_a_fit_that_is_not_finite_is_told_of_and_thrown_away(capsys):
+    ensemble, inputs, target = made((0.0, 0.0), n=500)
+    start = torch.tensor([0.5, 0.7])
+    ensemble.gate.correction.copy_(start)
+    ensemble.specialists[0].table[7] = torch.nan
+    assert torch.equal(fit_dustbins(ensemble, [inputs], target), start)
+    assert "Warning: the corrections of the dustbins came out as values that are not finite" in capsys.readouterr().err
+    ensemble.specialists[0].table[7] = 0
+    fit_dustbins(ensemble, [inputs], target)
+    assert capsys.readouterr().err == ""

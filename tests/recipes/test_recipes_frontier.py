@@ -33,6 +33,7 @@ def test_every_number_of_domains_stands_beside_the_recipes_own_run(
     request_of_digits: StudyRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frontier, "GROWTH", (2, 3))
+    monkeypatch.setattr(frontier, "BALANCE", "joint.balance=0.3")
     document = frontier.run_frontier(request_of_digits)
     assert document["name"] == "frontier-digits-small"
     assert [mixture["num_domains"] for mixture in document["mixtures"]] == [2, 3]
@@ -42,8 +43,18 @@ def test_every_number_of_domains_stands_beside_the_recipes_own_run(
     assert {"mixture", "student_same_cost", "teacher"} <= set(document["systems"])
     fall = max(0.0, two["accuracy"]["mean"] - three["accuracy"]["mean"])
     assert document["derived"]["largest_fall_with_growth"] == pytest.approx(fall)
+    assert document["notes"][0] == (
+        "The mixtures of 2 to 3 specialists are trained with joint.balance=0.3; the recipe digits, whose systems stand "
+        "beside them, trains its own mixture with 0.2."
+    )
     assert document["verdict"].startswith("From 2 to 3 specialists accuracy goes from ")
     # The recipe itself was run, for its result file was not there; a second time it is.
     assert read_json(request_of_digits.results_dir / "digits-small.json")["systems"] == document["systems"]
     again = frontier.run_frontier(request_of_digits)
     assert again["mixtures"] == document["mixtures"]
+
+
+def test_nothing_is_told_of_a_balance_that_is_the_recipes_own_too() -> None:
+    assert "trains its own mixture with 0.1." in frontier._other_settings("letter", [])[0]
+    assert frontier._other_settings("letter", ["joint.balance=0.3"]) == []
+    assert frontier._other_settings("digits", []) == []

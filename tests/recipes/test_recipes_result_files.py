@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from moist.recipes import RECIPES
+from moist.experiments import RECIPES, STUDIES
 from moist.recipes.results import verdict
-from moist.recipes.study import STUDIES
 
 RESULTS = Path(__file__).parents[2] / "results"
 FILES = sorted(path for path in RESULTS.glob("*.json") if not path.stem.startswith("bench-"))

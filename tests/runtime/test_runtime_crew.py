@@ -1,6 +1,8 @@
 """A batch shared out among threads: whole, in order, and with the errors that one thread would raise."""
 
 import threading
+import time
+import weakref
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from export_examples import make_example, write_bundle
 from moist.export import export_bundle
 from moist.runtime import RoutedSession
 from moist.runtime.crew import FEWEST_ROWS, Crew
+from moist.runtime.engine import open_graph
 
 
 @pytest.mark.parametrize("threads", [1, 3, 4])
@@ -59,3 +62,41 @@ def test_a_batch_has_the_same_answer_on_any_number_of_threads(case, changes, tmp
         np.testing.assert_array_equal(found.deferred, expected.deferred)
         np.testing.assert_array_equal(found.macs, expected.macs)
         assert not changes or found.deferred.any()
+
+
+class SlowGraph:
+    """A graph whose runs take long enough for those of other threads to fall into them."""
+
+    def __init__(self, graph):
+        self.graph = graph
+
+    def run(self, inputs):
+        time.sleep(0.005)
+        return self.graph.run(inputs)
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_threads_never_hold_more_specialists_than_may_be_resident(limit, tmp_path, monkeypatch):
+    tiny = make_example("table-mlp", top_k=2, num_domains=8)
+    export_bundle(write_bundle(tiny, tmp_path / "bundle"))
+    raw = np.concatenate([tiny.raw] * 40)
+    with RoutedSession(tmp_path / "bundle") as session:
+        expected = session.predict(raw)
+    assert len(np.unique(expected.domain)) > 2, "the test is to reach several specialists"
+    alive, counts, lock = weakref.WeakSet(), [], threading.Lock()
+
+    def open_slow(path, *, frugal=False, **options):
+        graph = SlowGraph(open_graph(path, frugal=frugal, **options))
+        if frugal:  # as specialists are that must make room
+            with lock:
+                alive.add(graph)
+                counts.append(len(alive))
+        return graph
+
+    monkeypatch.setattr("moist.runtime.mixture.open_graph", open_slow)
+    with RoutedSession(tmp_path / "bundle", max_resident=limit, threads=4) as session:
+        found = session.predict(raw)
+    assert max(counts) == limit
+    assert len(counts) > 2
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
+    np.testing.assert_array_equal(found.domain, expected.domain)

@@ -139,7 +139,13 @@ def _add_reproduce(commands: Any) -> None:
         ["moist reproduce --list", "moist reproduce letter --budget small --seeds 1"],
     )
     parser.add_argument("name", metavar="NAME", nargs="?", help="which one; --list names them")
-    parser.add_argument("--list", action="store_true", help="list the experiments")
+    parser.add_argument(
+        "--list",
+        dest="run",
+        action="store_const",
+        const="moist.cli.experiments:run_list",
+        help="list the experiments",
+    )
     parser.add_argument("--budget", choices=("small", "full"), default="full", help="default: full")
     parser.add_argument("--seeds", type=_count, metavar="N", help="how many seeds (default: the experiment's own)")
     parser.add_argument("--out", metavar="DIR", default="results", help="folder of the result files (default: results)")

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from moist import recipes
-from moist.cli.output import print_columns, print_json
+from moist.cli.output import print_json
 from moist.config import load_config, nearest
+from moist.experiments import experiments
 from moist.progress import say
 from moist.types import UserError
 
@@ -28,11 +29,8 @@ def run_distill(arguments: argparse.Namespace) -> None:
 
 
 def run_reproduce(arguments: argparse.Namespace) -> None:
-    """Run a named experiment, or list them."""
-    if arguments.list:
-        _print_recipes(arguments.json)
-        return
-    known = recipes.experiments()
+    """Run a named experiment."""
+    known = experiments()
     if arguments.name not in known:
         raise UserError(
             f"reproduce needs the name of an experiment, got {arguments.name or 'none'}. "
@@ -56,10 +54,3 @@ def _print_metrics(metrics: Mapping[str, Any], as_json: bool) -> None:
     print(recipes.format_table(metrics))
     if metrics.get("verdict"):
         print(f"\n{metrics['verdict']}")
-
-
-def _print_recipes(as_json: bool) -> None:
-    if as_json:
-        print_json({"recipes": recipes.experiments()})
-    else:
-        print_columns([[name, summary] for name, summary in recipes.experiments().items()])

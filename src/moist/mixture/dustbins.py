@@ -10,6 +10,7 @@ from torch import Tensor
 
 from moist.mixture.agreement import agree
 from moist.mixture.ensemble import SpecialistEnsemble
+from moist.progress import say
 
 __all__ = ["fit_dustbins"]
 
@@ -24,7 +25,8 @@ def fit_dustbins(ensemble: SpecialistEnsemble, batches: Iterable[Tensor], target
     The paper adds the logarithm of how much rarer other classes were in training. That is right for specialists whose
     doubt is calibrated. Those that have fitted their training rows doubt new ones too much, so that their dustbins take
     a multiple of what they should. The corrections are fitted together, by L-BFGS on the negative log-likelihood of the
-    ensemble's own answers, from the ensemble's present ones on; nothing else changes.
+    ensemble's own answers, from the ensemble's present ones on; nothing else changes. A fit that comes to values that
+    are not finite, as of specialists whose logits are not, is told of and thrown away: the present ones stay.
 
     Args:
         ensemble: in evaluation mode; it stays as it is.
@@ -50,7 +52,13 @@ def fit_dustbins(ensemble: SpecialistEnsemble, batches: Iterable[Tensor], target
     with torch.enable_grad():
         optimizer.step(closure)  # type: ignore[no-untyped-call]
     fitted_M = correction_M.detach()
-    return fitted_M if bool(fitted_M.isfinite().all()) else start_M
+    if not bool(fitted_M.isfinite().all()):
+        say(
+            "Warning: the corrections of the dustbins came out as values that are not finite, so they stay as they "
+            "were; check that the members' logits are finite"
+        )
+        return start_M
+    return fitted_M
 
 
 @torch.no_grad()

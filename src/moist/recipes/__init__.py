@@ -5,18 +5,16 @@ from moist.recipes.convert import RefineSettings, integrate, load_refine, upcycl
 from moist.recipes.distill import distill
 from moist.recipes.networks import NetworkSettings, open_network
 from moist.recipes.probe import probe
-from moist.recipes.reproduce import RECIPES, experiments, reproduce
+from moist.recipes.reproduce import reproduce
 from moist.recipes.results import format_table
 from moist.recipes.settings import DistillSettings
 from moist.recipes.train_moe import train_moe
 
 __all__ = [
-    "RECIPES",
     "DistillSettings",
     "NetworkSettings",
     "RefineSettings",
     "distill",
-    "experiments",
     "find_config",
     "format_table",
     "integrate",

@@ -11,10 +11,11 @@ from typing import Any
 
 from moist.config import load_config
 from moist.evaluation import interpolate_macs_at_accuracy
+from moist.experiments import RECIPES
 from moist.recipes.configs import shipped_configs
 from moist.recipes.measure import Measured, System, measure
 from moist.recipes.plan import Plan, make_plan
-from moist.recipes.reproduce import RECIPES, reproduce
+from moist.recipes.reproduce import reproduce
 from moist.recipes.results import spread
 from moist.recipes.settings import DistillSettings
 from moist.recipes.study import StudyRequest, study_document
@@ -51,7 +52,8 @@ def run_frontier(request: StudyRequest) -> dict[str, Any]:
     recipe = request.name.removesuffix("-small").removeprefix("frontier-")
     document = dict(_recipe_document(recipe, request))
     trial = RECIPES[recipe].small if request.budget == "small" else ()
-    points = [_plan(recipe, number, [*trial, *request.overrides], request) for number in GROWTH]
+    overrides = [*trial, *request.overrides]
+    points = [_plan(recipe, number, overrides, request) for number in GROWTH]
     jobs = [
         replace(job, name=f"K{point.num_domains}/seed-{seed}/{job.name}")
         for point in points
@@ -69,7 +71,7 @@ def run_frontier(request: StudyRequest) -> dict[str, Any]:
             systems=document["systems"],
             frontier=document["frontier"],
             derived=derived,
-            notes=document["notes"],
+            notes=[*_other_settings(recipe, overrides), *document["notes"]],
             seconds=sum(result.seconds for result in results.values()),
             verdict=_verdict(mixtures, derived),
         ),
@@ -94,10 +96,23 @@ def _recipe_document(recipe: str, request: StudyRequest) -> Mapping[str, Any]:
     )
 
 
+def _settings(recipe: str, overrides: Sequence[str]) -> DistillSettings:
+    return load_config(DistillSettings, shipped_configs()[recipe], overrides)
+
+
+def _other_settings(recipe: str, overrides: Sequence[str]) -> list[str]:
+    """Say in what, beside the number of domains, the mixtures differ from the recipe's own; nothing if in nothing."""
+    ours, theirs = _settings(recipe, [BALANCE, *overrides]).joint.balance, _settings(recipe, overrides).joint.balance
+    if ours == theirs:
+        return []
+    return [
+        f"The mixtures of {GROWTH[0]} to {GROWTH[-1]} specialists are trained with joint.balance={ours:g}; the recipe "
+        f"{recipe}, whose systems stand beside them, trains its own mixture with {theirs:g}."
+    ]
+
+
 def _plan(recipe: str, num_domains: int, overrides: Sequence[str], request: StudyRequest) -> _Point:
-    settings = load_config(
-        DistillSettings, shipped_configs()[recipe], [BALANCE, *overrides, f"mixture.num_domains={num_domains}"]
-    )
+    settings = _settings(recipe, [BALANCE, *overrides, f"mixture.num_domains={num_domains}"])
     folder, space = prepare(settings, quiet=request.quiet)
     plans = {}
     for seed in range(request.seeds):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from moist.config import ConfigError, dump_config, load_config, nearest
+from moist.experiments import RECIPES, STUDIES, Recipe, experiments
 from moist.importing import import_callable
 from moist.recipes.budget import choose_shape
 from moist.recipes.configs import shipped_configs
@@ -16,62 +17,13 @@ from moist.recipes.distill import finish_seed, total_seconds
 from moist.recipes.plan import Plan, make_plan
 from moist.recipes.results import result_document
 from moist.recipes.settings import DistillSettings
-from moist.recipes.study import STUDIES, Budget, StudyRequest
+from moist.recipes.study import Budget, StudyRequest
 from moist.recipes.workspace import prepare
 from moist.report import write_report
 from moist.storage import only_one, write_json
 from moist.training import Job, run_jobs
 
-__all__ = ["RECIPES", "Recipe", "experiments", "reproduce"]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """One experiment.
-
-    Args:
-        config: name of the shipped configuration.
-        summary: what it shows, in a line.
-        small: overrides of a short trial run.
-        every_seed: the systems that are trained for every seed where the others, being long, are for the first alone;
-            empty for all.
-    """
-
-    config: str
-    summary: str
-    small: tuple[str, ...] = ()
-    every_seed: tuple[str, ...] = ()
-
-
-COMPARED = ("mixture", "student_same_cost")
-TRIAL = ("training.epochs=4", "controls.max_epochs=8", "controls.frontier=[0.5, 2]")
-
-RECIPES: dict[str, Recipe] = {
-    "digits": Recipe("digits", "scikit-learn's 8×8 digits: the whole chain in two minutes", TRIAL),
-    "letter": Recipe("letter", "UCI letter recognition, 26 classes, against an ensemble of networks", TRIAL, COMPARED),
-    "covtype20k": Recipe("covtype20k", "forest cover types, 20,000 rows", TRIAL, COMPARED),
-    "optdigits": Recipe("optdigits", "optical digits, 10 classes from 64 pixel counts", TRIAL, COMPARED),
-    "pendigits": Recipe("pendigits", "pen digits, 10 classes from 16 coordinates", TRIAL, COMPARED),
-    "satimage": Recipe("satimage", "satellite images, 6 kinds of ground from 36 values", TRIAL, COMPARED),
-    "dry_bean": Recipe("dry_bean", "dry beans, 7 varieties from 16 measures", TRIAL, COMPARED),
-    "banking77": Recipe("banking77", "77 intents of bank customers, taught by a sentence encoder", TRIAL, COMPARED),
-    "clinc150": Recipe(
-        "clinc150", "150 intents of an assistant's users, taught by a sentence encoder", TRIAL, COMPARED
-    ),
-    "trec50": Recipe("trec50", "50 kinds of questions, taught by a sentence encoder", TRIAL, COMPARED),
-    "cifar10": Recipe(
-        "cifar10",
-        "CIFAR-10 at about 3.2 MMAC, taught by the public ResNet-56",
-        ("data.limit=2000", "training.epochs=2", "controls.max_epochs=3", "controls.frontier=[0.5, 2]"),
-        every_seed=(*COMPARED, "generalist"),  # to which the mixture can defer
-    ),
-}
-
-
-def experiments() -> dict[str, str]:
-    """Return the name and the summary of every experiment: the recipes of the main job, then the studies."""
-    recipes = {name: recipe.summary for name, recipe in RECIPES.items()}
-    return recipes | {name: study.summary for name, study in STUDIES.items()}
+__all__ = ["reproduce"]
 
 
 def reproduce(
@@ -89,7 +41,7 @@ def reproduce(
     The jobs of all seeds share the machine's cores. An interrupted call goes on where it stopped.
 
     Args:
-        name: which; see :func:`experiments`.
+        name: which; see :func:`moist.experiments.experiments`.
         budget: ``small`` is a trial of the machinery in minutes, whose numbers mean nothing.
         seeds: how many, from 0; None takes the experiment's own number, 3 for most.
         results_dir: where the result file goes.

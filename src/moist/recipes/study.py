@@ -1,4 +1,4 @@
-"""Studies: experiments of another shape than the main job's, each a function that returns its result document."""
+"""What studies, experiments of another shape than the main job's, are asked for and return."""
 
 from __future__ import annotations
 
@@ -14,24 +14,9 @@ import torch
 
 from moist.recipes.results import SCHEMA, machine
 
-__all__ = ["STUDIES", "Budget", "Study", "StudyRequest", "study_document"]
+__all__ = ["Budget", "StudyRequest", "study_document"]
 
 Budget = Literal["small", "full"]
-
-
-@dataclass(frozen=True)
-class Study:
-    """One experiment by name.
-
-    Args:
-        run: ``module:function``, called with a :class:`StudyRequest`; imported only when the study is run.
-        summary: what it shows, in a line.
-        seeds: how many seeds where the caller names no number.
-    """
-
-    run: str
-    summary: str
-    seeds: int = 3
 
 
 @dataclass(frozen=True)
@@ -57,39 +42,6 @@ class StudyRequest:
     results_dir: Path = Path("results")
     overrides: tuple[str, ...] = ()
     quiet: bool = False
-
-
-STUDIES: dict[str, Study] = {
-    "classic-density": Study(
-        "moist.recipes.classic.density:run", "mixture density networks on the inverse sinusoid and on diabetes"
-    ),
-    "classic-tables": Study(
-        "moist.recipes.classic.study:run",
-        "classic mixtures of experts and a distilled one beside scikit-learn and DESlib",
-    ),
-    "mode-tabular": Study(
-        "moist.recipes.mutual.study:run", "experts that learn from each other (MoDE) beside plain ones, on seven tables"
-    ),
-    "mode-text": Study("moist.recipes.mutual.study:run", "the same on trec50 and banking77", seeds=5),
-    "mode-vision": Study("moist.recipes.mutual.study:run", "the same on MNIST and CIFAR-10", seeds=5),
-    "ones-text": Study("moist.recipes.ones.study:run", "experts become one dense student, on texts (OneS)"),
-    "hinton-specialists": Study(
-        "moist.recipes.hinton.specialists:run", "a generalist that calls specialists of what it confuses, on texts"
-    ),
-    "frontier-letter": Study("moist.recipes.frontier:run_frontier", "letter with 2 to 32 specialists, beside singles"),
-    "hinton-ensemble": Study(
-        "moist.recipes.hinton.ensemble:run", "ten networks on MNIST averaged, and distilled into one of their size"
-    ),
-    "hinton-mnist": Study(
-        "moist.recipes.hinton.mnist:run", "Hinton's MNIST table: a regularised teacher distilled into a plain network"
-    ),
-    "hinton-missing-digit": Study(
-        "moist.recipes.hinton.missing_digit:run", "students that never saw a 3, or anything but 7s and 8s"
-    ),
-    "hinton-soft-targets": Study(
-        "moist.recipes.hinton.soft_targets:run", "3% of MNIST from labels and from soft targets, to the end"
-    ),
-}
 
 
 def study_document(

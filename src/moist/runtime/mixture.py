@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,11 @@ class GroupedMixture:
             features = routed[group.part][0]
             answers[group.start + rows, places] = self.residents[group.specialist].run([features[rows]])[0]
 
-        self._crew.each(ask, _groups([part[1] for part in routed]))
+        groups = _groups([part[1] for part in routed])
+        # Threads that run several specialists would hold them all; where some must make room, one is asked at a time.
+        turns = _by_specialist(groups) if self._limited else [groups]
+        for turn in turns:
+            self._crew.each(ask, turn)
         if top_k == 1:
             return answers[:, 0]
         mean: np.ndarray = (answers * np.concatenate([part[2] for part in routed])[:, :, None]).sum(axis=1)
@@ -182,3 +187,7 @@ def _groups(domains: Sequence[np.ndarray]) -> list[_Group]:
                 groups.append(_Group(k, number, start, *np.divmod(mine, part.shape[1])))
         start += len(part)
     return sorted(groups, key=lambda group: group.specialist)
+
+
+def _by_specialist(groups: Sequence[_Group]) -> list[list[_Group]]:
+    return [list(same) for _, same in groupby(groups, key=lambda group: group.specialist)]

@@ -27,7 +27,8 @@ class RoutedSession:
     """An exported mixture, opened. Any number of threads may use it.
 
     One input goes through the routed graph, several are grouped by specialist. Where specialists must make room for
-    each other (``max_resident``, ``memory_budget``), or there are many, one input is a group of one.
+    each other (``max_resident``, ``memory_budget``), or there are many, one input is a group of one. Under
+    such a limit a batch goes from specialist to specialist, so that its threads hold one at a time.
 
     Args:
         path: the folder that ``moist export`` wrote, or the bundle that holds it.

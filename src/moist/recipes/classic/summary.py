@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean, median
 from typing import Any
 
 from moist.recipes.classic.systems import DESLIB, DISTILLED, TEACHER
@@ -34,12 +34,12 @@ def summarize(cells: Cells) -> dict[str, Any]:
     by_data = {data: _of_table(seeds) for data, seeds in cells.items()}
     return {
         "accuracy": _averaged(by_data.values(), "accuracy"),
-        "nll": _mean(table["nll"]["mean"] for table in by_data.values()),
-        "ece": _mean(table["ece"]["mean"] for table in by_data.values()),
-        "fit_seconds": _mean(table["fit_seconds"] for table in by_data.values()),
-        "latency_ms": {batch: _mean(table["latency_ms"][batch] for table in by_data.values()) for batch in BARS},
+        "nll": fmean(table["nll"]["mean"] for table in by_data.values()),
+        "ece": fmean(table["ece"]["mean"] for table in by_data.values()),
+        "fit_seconds": fmean(table["fit_seconds"] for table in by_data.values()),
+        "latency_ms": {batch: fmean(table["latency_ms"][batch] for table in by_data.values()) for batch in BARS},
         **dict.fromkeys(("active_macs", "active_params", "total_params")),
-        "bytes": round(_mean(table["bytes"] for table in by_data.values())),
+        "bytes": round(fmean(table["bytes"] for table in by_data.values())),
         "by_data": by_data,
     }
 
@@ -48,29 +48,24 @@ def _of_table(seeds: Mapping[int, Sequence[Cell]]) -> dict[str, Any]:
     every = [cell for folds in seeds.values() for cell in folds]
     timed = [cell for cell in every if "batch_1_ms" in cell]
     table: dict[str, Any] = {
-        name: spread([_mean(cell[name] for cell in folds) for _, folds in sorted(seeds.items())])
+        name: spread([fmean(cell[name] for cell in folds) for _, folds in sorted(seeds.items())])
         for name in ("accuracy", "nll", "ece")
     }
-    table["fit_seconds"] = _mean(cell["fit_seconds"] for cell in every)
-    table["latency_ms"] = {batch: _mean(cell[f"{batch}_ms"] for cell in timed) for batch in BARS}
-    table["bytes"] = round(_mean(cell["bytes"] for cell in every))
+    table["fit_seconds"] = fmean(cell["fit_seconds"] for cell in every)
+    table["latency_ms"] = {batch: fmean(cell[f"{batch}_ms"] for cell in timed) for batch in BARS}
+    table["bytes"] = round(fmean(cell["bytes"] for cell in every))
     if "teacher_batch_1_ms" in timed[0]:
-        table["macs"] = _mean(cell["macs"] for cell in every)
+        table["macs"] = fmean(cell["macs"] for cell in every)
         # The middle of the timed folds: a single one may have met a busy moment.
         table["faster_than_teacher"] = {
-            batch: statistics.median(cell[f"teacher_{batch}_ms"] / cell[f"{batch}_ms"] for cell in timed)
-            for batch in BARS
+            batch: median(cell[f"teacher_{batch}_ms"] / cell[f"{batch}_ms"] for cell in timed) for batch in BARS
         }
     return table
 
 
 def _averaged(tables: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]:
     """Return the spread over seeds of the mean over tables."""
-    return spread([statistics.fmean(values) for values in zip(*(table[name]["values"] for table in tables))])
-
-
-def _mean(values: Iterable[float]) -> float:
-    return statistics.fmean(values)
+    return spread([fmean(values) for values in zip(*(table[name]["values"] for table in tables))])
 
 
 PAIRS = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from moist.recipes.results import spread
@@ -22,12 +22,12 @@ def weight_name(form: str, weight: float) -> str:
 
 def choose(found: Found, form: str, weights: Sequence[float]) -> dict[str, float]:
     """Return for each data set the weight of best mean validation accuracy over seeds; the least of equals."""
-    return {data: _best({w: _mean(_of(seeds, form, w)) for w in weights}) for data, seeds in found.items()}
+    return {data: _best({w: fmean(_of(seeds, form, w)) for w in weights}) for data, seeds in found.items()}
 
 
 def choose_for_all(found: Found, form: str, weights: Sequence[float]) -> float:
     """Return the one weight that is best on average over data sets and seeds."""
-    return _best({w: _mean(_mean(_of(seeds, form, w)) for seeds in found.values()) for w in weights})
+    return _best({w: fmean(fmean(_of(seeds, form, w)) for seeds in found.values()) for w in weights})
 
 
 def _of(seeds: Mapping[int, Mapping[str, Mapping[str, Any]]], form: str, weight: float) -> list[float]:
@@ -50,9 +50,9 @@ def _point(found: Found, name: str, weight: float) -> dict[str, Any]:
     seeds = sorted(next(iter(found.values())))
 
     def averaged(value: str) -> dict[str, Any]:
-        return spread([_mean(found[data][seed][name][value] for data in found) for seed in seeds])
+        return spread([fmean(found[data][seed][name][value] for data in found) for seed in seeds])
 
-    idle = spread([_mean(_idle(found[data][seed][name]["sizes"]) for data in found) for seed in seeds])
+    idle = spread([fmean(_idle(found[data][seed][name]["sizes"]) for data in found) for seed in seeds])
 
     return {
         "weight": weight,
@@ -62,7 +62,7 @@ def _point(found: Found, name: str, weight: float) -> dict[str, Any]:
         "idle_experts": idle,
         "by_data": {
             data: {
-                value: _mean(networks[name][value] for networks in by_seed.values())
+                value: fmean(networks[name][value] for networks in by_seed.values())
                 for value in ("accuracy", "own_part", "disagreement")
             }
             for data, by_seed in found.items()
@@ -72,7 +72,3 @@ def _point(found: Found, name: str, weight: float) -> dict[str, Any]:
 
 def _idle(sizes: Sequence[int]) -> int:
     return sum(size < IDLE * sum(sizes) / len(sizes) for size in sizes)
-
-
-def _mean(values: Iterable[float]) -> float:
-    return statistics.fmean(values)

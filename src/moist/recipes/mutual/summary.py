@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Any
 
 from moist.recipes.mutual.choice import MOE, Found
@@ -40,13 +40,13 @@ def summarize(found: Found, name: str, weights: Mapping[str, float] | None = Non
     seeds = sorted(next(iter(found.values())))
     probed = PROBED if name != DENSE else ()
     averaged = {
-        value: spread([_mean(found[data][seed][name][value] for data in found) for seed in seeds])
+        value: spread([fmean(found[data][seed][name][value] for data in found) for seed in seeds])
         for value in (*SCORES, *probed)
     }
     by_data = {data: _of_data(by_seed, name, probed) for data, by_seed in found.items()}
     for data, weight in (weights or {}).items():
         by_data[data]["weight"] = weight
-    costs = {cost: _mean(entry[cost] for entry in by_data.values()) for cost in COSTS}
+    costs = {cost: fmean(entry[cost] for entry in by_data.values()) for cost in COSTS}
     return {**averaged, **costs, "nll": averaged["nll"]["mean"], "ece": averaged["ece"]["mean"], "by_data": by_data}
 
 
@@ -55,7 +55,7 @@ def _of_data(
 ) -> dict[str, Any]:
     runs = [networks[name] for _, networks in sorted(by_seed.items())]
     found: dict[str, Any] = {value: spread([run[value] for run in runs]) for value in (*SCORES, *probed)}
-    found |= {cost: _mean(run[cost] for run in runs) for cost in COSTS}
+    found |= {cost: fmean(run[cost] for run in runs) for cost in COSTS}
     if probed:
         found["smallest_share"] = min(min(run["sizes"]) / sum(run["sizes"]) for run in runs)
     return found
@@ -68,7 +68,7 @@ def compare(found: Found, systems: Sequence[str]) -> dict[str, Any]:
     derived["disagreement_gain"] = paired(found, MODE, MOE, "disagreement")
     derived["gate_accuracy_gain"] = paired(found, MODE, MOE, "gate_accuracy")
     derived["experts_better_on_their_part"] = _experts(found)
-    derived["training_cost_ratio"] = _mean(
+    derived["training_cost_ratio"] = fmean(
         networks[MODE]["forward_macs_in_training"] / networks[MOE]["forward_macs_in_training"]
         for seeds in found.values()
         for networks in seeds.values()
@@ -90,14 +90,14 @@ def paired(found: Found, ours: str, theirs: str, value: str = "accuracy") -> dic
         **_error(gaps),
         "pairs": len(gaps),
         "pairs_ahead": sum(gap > 0 for gap in gaps),
-        "data_ahead": sum(_mean(gaps) > 0 for gaps in by_data.values()),
+        "data_ahead": sum(fmean(gaps) > 0 for gaps in by_data.values()),
         "by_data": {data: {**_error(gaps), "values": gaps} for data, gaps in by_data.items()},
     }
 
 
 def _error(gaps: Sequence[float]) -> dict[str, float]:
-    error = statistics.stdev(gaps) / math.sqrt(len(gaps)) if len(gaps) > 1 else 0.0
-    return {"mean": _mean(gaps), "standard_error": error}
+    error = stdev(gaps) / math.sqrt(len(gaps)) if len(gaps) > 1 else 0.0
+    return {"mean": fmean(gaps), "standard_error": error}
 
 
 def _experts(found: Found) -> dict[str, Any]:
@@ -110,10 +110,6 @@ def _experts(found: Found) -> dict[str, Any]:
                 if min(size_a, size_b) >= FEW:
                     gaps.append(a - b)
     return {"experts": len(gaps), "better": sum(gap > 0 for gap in gaps), **_error(gaps)}
-
-
-def _mean(values: Iterable[float]) -> float:
-    return statistics.fmean(values)
 
 
 def verdict(derived: Mapping[str, Any], num_data: int) -> str:
