@@ -95,19 +95,21 @@ class GroupedMixture:
 
     def run_one(self, inputs: np.ndarray) -> Answer:
         """Answer one input (1, ...)."""
-        if self._limited or len(self.residents) > MOST_BRANCHES:
-            return self.run(inputs)
-        outputs = self._graph(self._exported.routed).run([inputs])
-        return outputs[0], outputs[1], outputs[2] if len(outputs) > 2 else self._never
+        if not self._limited and len(self.residents) <= MOST_BRANCHES:
+            outputs = self._graph(self._exported.routed).run([inputs])
+            return outputs[0], outputs[1], outputs[2] if len(outputs) > 2 else self._never
+        routed = self._graph(self._exported.router).run([inputs])
+        domains = routed[1]
+        if domains.size > 1 or self._threshold is not None:
+            return self._defer(inputs, self._combined([routed], domains), domains)
+        # The way of most single inputs, and every call counts: the graphs may take no longer than some lines of Python.
+        return self.residents[int(domains[0, 0])].run(routed[:1])[0], domains, self._never
 
     def run(self, inputs: np.ndarray) -> Answer:
         """Answer inputs (N, ...): each specialist runs only on the rows that go to it."""
         router = self._graph(self._exported.router)
-        if len(inputs) == 1:
-            routed = [router.run([inputs])]
-        else:
-            routed = self._crew.each(lambda part: router.run([inputs[part]]), self._crew.parts(len(inputs)))
-        domains = routed[0][1] if len(routed) == 1 else np.concatenate([part[1] for part in routed])
+        routed = self._crew.each(lambda part: router.run([inputs[part]]), self._crew.parts(len(inputs)))
+        domains = np.concatenate([part[1] for part in routed])
         return self._defer(inputs, self._combined(routed, domains), domains)
 
     def _combined(self, routed: Sequence[Sequence[np.ndarray]], domains: np.ndarray) -> np.ndarray:
@@ -118,8 +120,6 @@ class GroupedMixture:
             domains: of all rows (N, top_k).
         """
         num_rows, top_k = domains.shape
-        if num_rows == 1 and top_k == 1:
-            return self.residents[int(domains[0, 0])].run([routed[0][0]])[0]
         answers = np.empty((num_rows, top_k, self._num_classes), dtype=np.float32)
 
         def ask(group: _Group) -> None:
