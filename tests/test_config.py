@@ -70,6 +70,7 @@ def test_a_group_may_begin_with_an_override():
         ({"name": "a", "inner": {"rate": -1}}, [], r"inner\.rate: .*greater than 0, got -1"),
         ({"name": "a", "inner": {"kind": "quick"}}, [], r"inner\.kind: .*'fast' or 'slow', got 'quick'"),
         ({"inner": {}}, [], r"name: required, and not given; set it$"),
+        ({"name": "a"}, ["inner=fast"], r"inner: must be a group of settings, such as \{key: value\}, got 'fast'"),
         ({"name": "a"}, ["limit"], r"dotted\.key=value, got 'limit'"),
         ({"name": "a"}, ["=3"], r"dotted\.key=value, got '=3'"),
         ({"name": "a"}, ["name.first=b"], r"'name' is not a group of settings but 'a'"),
@@ -79,6 +80,13 @@ def test_a_group_may_begin_with_an_override():
 def test_errors_name_the_place_and_the_remedy(values, overrides, message):
     with pytest.raises(ConfigError, match=message):
         load_config(Outer, values, overrides)
+
+
+def test_an_error_names_the_overrides_too_since_it_may_be_theirs(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("name: a\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"run\.yaml with limit=3, inner\.rat=1: inner: unknown key 'rat'"):
+        load_config(Outer, path, iter(["limit=3", "inner.rat=1"]))
 
 
 def test_several_errors_come_together():

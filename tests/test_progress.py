@@ -98,3 +98,9 @@ def test_bars_on_a_terminal(capsys, terminal):
 def test_brackets_are_text_and_no_markup(capsys):
     say("[bold] costs 3 [EUR]")
     assert capsys.readouterr().err == "[bold] costs 3 [EUR]\n"
+
+
+def test_what_is_said_is_one_line_however_long(capsys):
+    words = "a message with a path " * 20
+    say(words)
+    assert capsys.readouterr().err == words + "\n"

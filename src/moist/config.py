@@ -57,12 +57,13 @@ def load_config(cls: type[S], source: str | Path | Mapping[str, Any], overrides:
         values, where = _copy(source), "the configuration"
     else:
         values, where = _read_yaml(Path(source)), str(source)
-    for override in overrides:
+    for override in (given := list(overrides)):
         _apply(values, override)
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_explain(error)}") from None
+        changed = f" with {', '.join(given)}" if given else ""
+        raise ConfigError(f"{where}{changed}: {_explain(error)}") from None
 
 
 def dump_config(settings: Settings, path: Path) -> None:
@@ -119,6 +120,8 @@ def _explain(error: ValidationError) -> str:
         if item["type"] == "missing":
             parts.append(f"{place}: required, and not given; set it")
             continue
+        if item["type"] == "model_type":
+            message = "must be a group of settings, such as {key: value}"
         received = "" if item["type"] == "value_error" else f", got {item['input']!r}"
         parts.append(f"{place}: {message}{received}")
     return "; ".join(parts)

@@ -39,7 +39,7 @@ def _console() -> Console:
 
 def say(message: str) -> None:
     """Print one line to stderr."""
-    _console().print(message, markup=False)
+    _console().print(message, markup=False, soft_wrap=True)
 
 
 @contextmanager

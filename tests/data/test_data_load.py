@@ -318,6 +318,11 @@ def test_a_built_in_that_is_not_here_names_the_remedies(load, tmp_path, monkeypa
     monkeypatch.setenv("MOIST_DATA", str(tmp_path))
     with pytest.raises(UserError, match=r"letter must be on this machine.*set MOIST_DATA.*tabular/letter.*data.path"):
         load(name="letter")
+    monkeypatch.delenv("MOIST_DATA")
+    monkeypatch.setattr("moist.data.sources.data_root", lambda: None)
+    monkeypatch.setattr("moist.data.sources.find_built_in", lambda _: None)
+    with pytest.raises(UserError, match="letter must be on this machine: it is nowhere, since MOIST_DATA is not set; "):
+        load(name="letter")
 
 
 SIZES = {

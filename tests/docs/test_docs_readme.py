@@ -1,6 +1,7 @@
 """The README does what it says: its commands and programs are run in order, in an empty folder."""
 
 import csv
+import json
 import re
 import shlex
 import shutil
@@ -38,6 +39,16 @@ def test_continuous_integration_runs_the_readmes_test_command_and_nothing_else()
 @pytest.mark.parametrize("name", [".ci/run", "scripts/test.sh"])
 def test_programs_can_be_executed(name):
     assert (PROJECT / name).stat().st_mode & 0o111
+
+
+def test_the_table_that_it_shows_is_what_the_committed_run_printed():
+    systems = json.loads((PROJECT / "results" / "digits.json").read_text(encoding="utf-8"))["systems"]
+    first = {name: systems[name]["accuracy"]["values"][0] for name in ("teacher", "student_same_cost", "mixture")}
+    (shown,) = [block.text for block in blocks(README) if block.text.startswith("system ")]
+    assert re.findall(r"[0-9.]+%", shown)[:3] == [f"{value:.2%}" for value in first.values()]
+    gain = 100 * (first["mixture"] - first["student_same_cost"])
+    assert f"The mixture wins: {gain:.1f} points" in shown
+    assert f"{first['mixture']:.1%} against {first['student_same_cost']:.1%}" in shown
 
 
 def test_every_command_and_program_runs_in_order(run, tmp_path):

@@ -284,7 +284,6 @@ def test_two_runs_may_not_share_a_folder(digits: Digits, tmp_path: Path) -> None
         ({"mixture": {"trunk_stages": 9}}, "trunk_stages must leave at least one"),
         ({"mixture": {"router": {"reads": "trunk"}}}, "needs a shared trunk"),
         ({"mixture": {"active": 9, "num_domains": 3}}, "mixture.active must be at most"),
-        ({"student": {"family": "bag"}}, "bag"),
     ],
 )
 def test_errors_give_rule_value_and_remedy(
@@ -292,6 +291,14 @@ def test_errors_give_rule_value_and_remedy(
 ) -> None:
     with pytest.raises(UserError, match=message):
         distill(digits(**changes), tmp_path / "run", quiet=True)
+
+
+def test_a_student_that_cannot_read_the_data_is_refused_before_the_teacher_is_asked(
+    digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moist.recipes.workspace.load_teacher", None)
+    with pytest.raises(UserError, match="student family 'bag' reads text inputs, got vision data; choose family: "):
+        distill(digits(student={"family": "bag"}, teacher={"kind": "lightgbm"}), tmp_path / "run", quiet=True)
 
 
 def test_wrong_data_leave_no_folder_behind(digits: Digits, tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ import pytest
 from serving import npy
 
 from moist.errors import UserError
+from moist.runtime import RoutedSession
 from moist.serve import serve
+from moist.serve.models import ModelHolder
 from moist.serve.running import _listen
 
 PROGRAM = Path(__file__).with_name("serve_program.py")
@@ -73,3 +75,11 @@ def test_an_address_that_is_taken_is_said(digits, digits_bundle):
 def test_answers_do_not_wait_for_acknowledgements():
     with _listen("127.0.0.1", 0) as listening:
         assert listening.proto == socket.IPPROTO_TCP  # what asyncio looks at before it sets TCP_NODELAY
+
+
+def test_an_error_names_the_folder_that_was_asked_for_not_its_copy(tmp_path):
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    (bundle / "bundle.json").write_text("{}")
+    with pytest.raises(UserError, match=re.escape(f"run: moist export {bundle}") + "$"):
+        ModelHolder(bundle, RoutedSession, print)

@@ -87,7 +87,7 @@ def _open_built_in(name: str, settings: DataSettings) -> Source:
     if place is not None:
         return _open_path(place, name, entry.kind, settings)
     root = data_root()
-    looked = f"not in {root}" if root else "and neither MOIST_DATA nor ../shared/data beside the project is there"
+    looked = f"not in {root}" if root else "nowhere, since MOIST_DATA is not set"
     remedy = f"set MOIST_DATA to a folder that holds {entry.folder}, or give your own copy as data.path"
     if entry.hub is None:
         raise UserError(f"{name} must be on this machine: it is {looked}; {remedy}")

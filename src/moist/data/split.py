@@ -24,7 +24,7 @@ def cut(count: int, target: np.ndarray | None, fraction: float, seed: int) -> tu
         UserError: there are fewer than two rows.
     """
     if count < 2:
-        raise UserError(f"a part can be cut off at least 2 rows, got {count}; give more data")
+        raise UserError(f"cutting off a part takes at least 2 rows, got {count}; give more data")
     random = np.random.default_rng(seed)
     wanted = min(max(round(count * fraction), 1), count - 1)
     if target is None:

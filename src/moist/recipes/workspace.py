@@ -23,6 +23,7 @@ from moist.data import (
 from moist.progress import say
 from moist.recipes.settings import DistillSettings
 from moist.storage import content_key, default_cache_dir, read_json, write_json
+from moist.students import check_reads
 from moist.teachers import CachedTeacher, Teacher, cache_teacher, load_teacher, open_signal_cache
 from moist.types import UserError
 
@@ -113,6 +114,8 @@ def prepare(settings: DistillSettings, *, quiet: bool = False) -> tuple[Path, Wo
         raise UserError(
             "data without labels need the names of the classes, got none; set data.classes to the teacher's"
         )
+    # Before the teacher speaks, which may take hours.
+    check_reads(settings.student, splits.train.kind)
     transform = fit_transform(splits.train, settings.transform)
     workspace = Workspace(settings, splits, transform, {}, {})
     folder = cache_dir / "workspaces" / _key(workspace)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from moist.errors import UserError
 from moist.runtime import RoutedSession
 from moist.storage import content_key
 
@@ -74,10 +75,14 @@ class ModelHolder:
 
     def _open(self) -> ServedModel:
         self._seen = fingerprint(self._path)
-        copy = Path(tempfile.mkdtemp(prefix="moist-serve-"))
+        copy = Path(tempfile.mkdtemp(prefix="moist-serve-")).resolve()
         try:
             shutil.copytree(self._path, copy, dirs_exist_ok=True)
             return ServedModel(self._open_session(copy), copy, self._seen)
+        except UserError as error:
+            shutil.rmtree(copy, ignore_errors=True)
+            # The copy is gone, and nothing that a user has named: the error is about the folder that it was made from.
+            raise UserError(str(error).replace(str(copy), str(self._path))) from error
         except BaseException:
             shutil.rmtree(copy, ignore_errors=True)
             raise

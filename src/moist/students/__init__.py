@@ -3,7 +3,7 @@
 from moist.students.settings import StudentSettings
 from moist.students.sizing import width_for
 from moist.students.sparse import RoutedStage, SparseBasicBlock, SparseEncoderBlock, SparseHead
-from moist.students.student import Student, build_stages, create_student
+from moist.students.student import Student, build_stages, check_reads, create_student
 from moist.students.transformer import EncoderBlock
 from moist.students.upcycling import dense_origins, upcycle_student
 
@@ -16,6 +16,7 @@ __all__ = [
     "Student",
     "StudentSettings",
     "build_stages",
+    "check_reads",
     "create_student",
     "dense_origins",
     "upcycle_student",

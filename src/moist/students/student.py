@@ -18,7 +18,7 @@ from moist.students.settings import StudentSettings
 from moist.students.sparse import RoutedStage
 from moist.types import UserError
 
-__all__ = ["Student", "build_stages", "create_student"]
+__all__ = ["Student", "build_stages", "check_reads", "create_student"]
 
 FAMILIES: dict[str, Callable[[StudentSettings, InputShape, int], list[nn.Module]]] = {
     "resnet": resnet_stages,
@@ -70,6 +70,24 @@ class Student(nn.Module):
         return [stage.moe for stage in self.stages if isinstance(stage, RoutedStage)]
 
 
+def check_reads(settings: StudentSettings, kind: str) -> None:
+    """Check that a student's family reads inputs of a kind.
+
+    Args:
+        settings: what the student looks like.
+        kind: vision, text or tabular.
+
+    Raises:
+        UserError: it does not.
+    """
+    if kind not in INPUT_KINDS[settings.family]:
+        fitting = [family for family, kinds in INPUT_KINDS.items() if kind in kinds]
+        raise UserError(
+            f"student family {settings.family!r} reads {' or '.join(INPUT_KINDS[settings.family])} inputs, "
+            f"got {kind} data; choose family: {' or '.join(fitting)}"
+        )
+
+
 def build_stages(settings: StudentSettings, shape: InputShape, num_classes: int) -> list[nn.Module]:
     """Build the stages of a student, freshly initialised from torch's global generator.
 
@@ -83,12 +101,7 @@ def build_stages(settings: StudentSettings, shape: InputShape, num_classes: int)
     Raises:
         UserError: the family does not read inputs of this kind, or a factory fails the checks of its family.
     """
-    if shape.kind not in INPUT_KINDS[settings.family]:
-        fitting = [family for family, kinds in INPUT_KINDS.items() if shape.kind in kinds]
-        raise UserError(
-            f"student family {settings.family!r} reads {' or '.join(INPUT_KINDS[settings.family])} inputs, "
-            f"got {shape.kind} data; choose family: {' or '.join(fitting)}"
-        )
+    check_reads(settings, shape.kind)
     return FAMILIES[settings.family](settings, shape, num_classes)
 
 
