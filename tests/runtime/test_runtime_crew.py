@@ -75,8 +75,9 @@ class SlowGraph:
         return self.graph.run(inputs)
 
 
+@pytest.mark.parametrize("calls", ["one-batch", "single-inputs-at-once"])
 @pytest.mark.parametrize("limit", [1, 2])
-def test_threads_never_hold_more_specialists_than_may_be_resident(limit, tmp_path, monkeypatch):
+def test_threads_never_hold_more_specialists_than_may_be_resident(limit, calls, tmp_path, monkeypatch):
     tiny = make_example("table-mlp", top_k=2, num_domains=8)
     export_bundle(write_bundle(tiny, tmp_path / "bundle"))
     raw = np.concatenate([tiny.raw] * 40)
@@ -95,8 +96,12 @@ def test_threads_never_hold_more_specialists_than_may_be_resident(limit, tmp_pat
 
     monkeypatch.setattr("moist.runtime.mixture.open_graph", open_slow)
     with RoutedSession(tmp_path / "bundle", max_resident=limit, threads=4) as session:
-        found = session.predict(raw)
+        if calls == "one-batch":
+            answers = [session.predict(raw)]
+        else:
+            answers = Crew(4).each(lambda row: session.predict(raw[row : row + 1]), range(len(raw)))
     assert max(counts) == limit
     assert len(counts) > 2
-    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
-    np.testing.assert_array_equal(found.domain, expected.domain)
+    probabilities = np.concatenate([answer.probabilities for answer in answers])
+    np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-6)
+    np.testing.assert_array_equal(np.concatenate([answer.domain for answer in answers]), expected.domain)

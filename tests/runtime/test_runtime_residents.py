@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 
 from moist.errors import UserError
@@ -43,6 +45,28 @@ def test_a_budget_drops_as_many_as_needed():
     assert residents.resident == (0,)
     residents.clear()
     assert residents.resident == ()
+
+
+def test_what_is_lent_stays_and_who_needs_its_room_waits_for_it():
+    residents, calls = opened(max_resident=2)
+    lent, done = threading.Event(), []
+
+    def want_another():
+        lent.wait(30)
+        with residents.lent(2):
+            done.append(residents.resident)
+
+    thread = threading.Thread(target=want_another)
+    thread.start()
+    with residents.lent(0):
+        with residents.lent(1):
+            lent.set()
+            thread.join(0.2)
+            assert thread.is_alive()
+            assert residents.resident == (0, 1)
+        thread.join(30)
+        assert done == [(0, 2)]  # 1 made room: 0 is unused for longer, but lent
+    assert calls == [0, 1, 2]
 
 
 @pytest.mark.parametrize("limits", [{"max_resident": 0}, {"memory_budget": 29}])

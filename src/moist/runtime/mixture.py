@@ -103,7 +103,7 @@ class GroupedMixture:
         if domains.size > 1 or self._threshold is not None:
             return self._defer(inputs, self._combined([routed], domains), domains)
         # The way of most single inputs, and every call counts: the graphs may take no longer than some lines of Python.
-        return self.residents[int(domains[0, 0])].run(routed[:1])[0], domains, self._never
+        return self._ask(int(domains[0, 0]), routed[0]), domains, self._never
 
     def run(self, inputs: np.ndarray) -> Answer:
         """Answer inputs (N, ...): each specialist runs only on the rows that go to it."""
@@ -125,10 +125,10 @@ class GroupedMixture:
         def ask(group: _Group) -> None:
             rows, places = group.rows, group.places
             features = routed[group.part][0]
-            answers[group.start + rows, places] = self.residents[group.specialist].run([features[rows]])[0]
+            answers[group.start + rows, places] = self._ask(group.specialist, features[rows])
 
         groups = _groups([part[1] for part in routed])
-        # Threads that run several specialists would hold them all; where some must make room, one is asked at a time.
+        # Threads that want several specialists at once would wait for each other where they must make room.
         turns = _by_specialist(groups) if self._limited else [groups]
         for turn in turns:
             self._crew.each(ask, turn)
@@ -152,7 +152,12 @@ class GroupedMixture:
     def votes(self, inputs: np.ndarray) -> np.ndarray:
         """Return every specialist's probabilities (K, C) for one input (1, ...)."""
         features = self._graph(self._exported.router).run([inputs])[0]
-        return np.concatenate([self.residents[k].run([features])[0] for k in range(len(self.residents))])
+        return np.concatenate([self._ask(k, features) for k in range(len(self.residents))])
+
+    def _ask(self, k: int, features: np.ndarray) -> np.ndarray:
+        """Return specialist k's probabilities (N, C)."""
+        with self.residents.lent(k) as specialist:
+            return specialist.run([features])[0]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Generic, TypeVar
@@ -50,7 +50,9 @@ class Residents(Generic[T]):
         self._most = len(sizes) if max_resident is None else max_resident
         self._budget = sum(sizes) if memory_budget is None else memory_budget
         self._open: OrderedDict[int, T] = OrderedDict()
-        self._lock = threading.RLock()
+        self._lent: Counter[int] = Counter()
+        self._entrance = threading.Lock()
+        self._lock = threading.Condition()
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -68,14 +70,39 @@ class Residents(Generic[T]):
             return sum(self._sizes[k] for k in self._open)
 
     def __getitem__(self, k: int) -> T:
-        with self._lock:
+        """Return number k, which may be let go at any time: what the caller then still holds is above the limits."""
+        with self.lent(k) as found:
+            return found
+
+    @contextmanager
+    def lent(self, k: int) -> Iterator[T]:
+        """Give number k, which stays until the context ends; where all that could make room are lent, wait for one.
+
+        Who waits is not overtaken. A thread must not ask for another while it holds one, lest two wait for each other.
+        """
+        with self._entrance, self._lock:
+            while k not in self._open and not self._make_room(self._sizes[k]):
+                self._lock.wait()
             if k not in self._open:
-                # Room is made first, so that the limits hold at every moment.
-                while self._open and not self._has_room(self._sizes[k]):
-                    self._open.popitem(last=False)
                 self._open[k] = self._open_one(k)
             self._open.move_to_end(k)
-            return self._open[k]
+            self._lent[k] += 1
+            found = self._open[k]
+        try:
+            yield found
+        finally:
+            with self._lock:
+                self._lent[k] -= 1
+                self._lock.notify()
+
+    def _make_room(self, size: int) -> bool:
+        """Let go of what nobody uses, the longest unused first, until there is room; return whether there is."""
+        for k in list(self._open):
+            if self._has_room(size):
+                break
+            if not self._lent[k]:
+                del self._open[k]
+        return self._has_room(size)
 
     @contextmanager
     def held(self) -> Iterator[list[T]]:
