@@ -47,25 +47,27 @@ def test_a_budget_drops_as_many_as_needed():
     assert residents.resident == ()
 
 
-def test_what_is_lent_stays_and_who_needs_its_room_waits_for_it():
+def test_what_is_used_stays_and_who_needs_its_room_waits_for_it():
     residents, calls = opened(max_resident=2)
-    lent, done = threading.Event(), []
+    ends, threads = [threading.Event(), threading.Event()], []
 
-    def want_another():
-        lent.wait(30)
-        with residents.lent(2):
-            done.append(residents.resident)
+    def use(k, work):
+        threads.append(threading.Thread(target=residents.use, args=(k, work)))
+        threads[-1].start()
 
-    thread = threading.Thread(target=want_another)
-    thread.start()
-    with residents.lent(0):
-        with residents.lent(1):
-            lent.set()
-            thread.join(0.2)
-            assert thread.is_alive()
-            assert residents.resident == (0, 1)
-        thread.join(30)
-        assert done == [(0, 2)]  # 1 made room: 0 is unused for longer, but lent
+    for k in (0, 1):
+        begun = threading.Event()
+        use(k, lambda _, k=k, begun=begun: (begun.set(), ends[k].wait(30)))
+        assert begun.wait(30)
+    found = []
+    use(2, lambda _: found.append(residents.resident))
+    threads[2].join(0.2)
+    assert threads[2].is_alive()
+    assert residents.resident == (0, 1)
+    ends[1].set()  # it can make room; 0 is unused for longer, but in use
+    threads[2].join(30)
+    assert found == [(0, 2)]
+    ends[0].set()
     assert calls == [0, 1, 2]
 
 

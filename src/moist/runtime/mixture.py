@@ -156,8 +156,7 @@ class GroupedMixture:
 
     def _ask(self, k: int, features: np.ndarray) -> np.ndarray:
         """Return specialist k's probabilities (N, C)."""
-        with self.residents.lent(k) as specialist:
-            return specialist.run([features])[0]
+        return self.residents.use(k, lambda specialist: specialist.run([features])[0])
 
 
 @dataclass(frozen=True)

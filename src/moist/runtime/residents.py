@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Generic, TypeVar
@@ -13,6 +13,7 @@ from moist.errors import UserError
 __all__ = ["Residents"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Residents(Generic[T]):
@@ -50,9 +51,11 @@ class Residents(Generic[T]):
         self._most = len(sizes) if max_resident is None else max_resident
         self._budget = sum(sizes) if memory_budget is None else memory_budget
         self._open: OrderedDict[int, T] = OrderedDict()
-        self._lent: Counter[int] = Counter()
+        self._users = [0] * len(sizes)
         self._entrance = threading.Lock()
-        self._lock = threading.Condition()
+        self._lock = threading.RLock()
+        self._freed = threading.Condition(self._lock)
+        self._awaited = False
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -71,36 +74,46 @@ class Residents(Generic[T]):
 
     def __getitem__(self, k: int) -> T:
         """Return number k, which may be let go at any time: what the caller then still holds is above the limits."""
-        with self.lent(k) as found:
-            return found
+        return self.use(k, lambda found: found)
 
-    @contextmanager
-    def lent(self, k: int) -> Iterator[T]:
-        """Give number k, which stays until the context ends; where all that could make room are lent, wait for one.
+    def use(self, k: int, work: Callable[[T], R]) -> R:
+        """Return what the work makes of number k, which stays until then.
 
-        Who waits is not overtaken. A thread must not ask for another while it holds one, lest two wait for each other.
+        Where all that could make room are in use, wait for one, not overtaken by others. The work must not use another
+        number, lest two wait for each other.
         """
-        with self._entrance, self._lock:
+        with self._entrance:
+            found = self._take(k)
+        try:
+            return work(found)
+        finally:
+            del found  # before another takes its place
+            self._give_back(k)
+
+    def _take(self, k: int) -> T:
+        with self._lock:
             while k not in self._open and not self._make_room(self._sizes[k]):
-                self._lock.wait()
+                self._awaited = True
+                self._freed.wait()
+                self._awaited = False
             if k not in self._open:
                 self._open[k] = self._open_one(k)
             self._open.move_to_end(k)
-            self._lent[k] += 1
-            found = self._open[k]
-        try:
-            yield found
-        finally:
-            with self._lock:
-                self._lent[k] -= 1
-                self._lock.notify()
+            self._users[k] += 1
+            return self._open[k]
+
+    def _give_back(self, k: int) -> None:
+        with self._lock:
+            self._users[k] -= 1
+            if self._awaited:
+                self._freed.notify()
 
     def _make_room(self, size: int) -> bool:
         """Let go of what nobody uses, the longest unused first, until there is room; return whether there is."""
         for k in list(self._open):
             if self._has_room(size):
                 break
-            if not self._lent[k]:
+            if not self._users[k]:
                 del self._open[k]
         return self._has_room(size)
 
