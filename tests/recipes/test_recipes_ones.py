@@ -80,6 +80,13 @@ def test_a_short_distillation_is_shorter_than_the_long_one() -> None:
         load_config(OnesSettings, STUDIES["ones-text"], ["short=[5, 15]"])
 
 
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_gathers_linear_experts_and_distils_for_several_lengths(name: str) -> None:
+    settings = load_config(OnesSettings, STUDIES[name])
+    assert settings.student.family in ("transformer", "vit")
+    assert settings.lengths[0] < settings.lengths[-1] == settings.refine.training.epochs
+
+
 def test_a_dense_student_has_nothing_to_gather() -> None:
     with pytest.raises(ConfigError, match="the study is of experts, got a dense student"):
         load_config(OnesSettings, STUDIES["ones-text"], ["student.sparse=null"])

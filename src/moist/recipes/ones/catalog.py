@@ -20,6 +20,24 @@ STUDIES: dict[str, dict[str, Any]] = {
         },
         "short": [1, 5],
     },
+    "ones-vision": {
+        "data": ["cifar10"],
+        "limit": 5_000,
+        "student": {
+            "family": "vit",
+            "width": 32,
+            "depth": 3,
+            "stem_stride": 8,
+            "sparse": {**EXPERTS, "num_experts": 16, "top_k": 4},
+        },
+        "origin": {"epochs": 6, "batch_size": 128, "learning_rate": 0.003},
+        "training": {"epochs": 8, "batch_size": 128, "learning_rate": 0.003},
+        "refine": {
+            "loss": {"temperature": 2.0, "hard_weight": 0.25},
+            "training": {"epochs": 10, "batch_size": 128, "learning_rate": 0.003},
+        },
+        "short": [1, 3],
+    },
 }
 # Of a trial: the first data set, and these changes.
 SMALL_DATA = 1
