@@ -219,7 +219,7 @@ PAGES: dict[str, dict[str, Render]] = {
     "runtime.md": {"bench-runtime.json": runtime},
     "serving.md": {"bench-serve.json": serving},
     "scale-out.md": {"bench-scale-out.json": scale_out},
-    "integration.md": {"ones-text.json": integration},
+    "integration.md": {f"{name}.json": integration for name in ("ones-text", "ones-vision")},
     "mutual-distillation.md": {f"{name}.json": mutual for name in MUTUAL},
     "hinton.md": {
         "hinton-mnist.json": hinton_tables.table,

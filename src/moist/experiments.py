@@ -82,6 +82,7 @@ STUDIES: dict[str, Study] = {
     "mode-text": Study("moist.recipes.mutual.study:run", "the same on trec50 and banking77", seeds=5),
     "mode-vision": Study("moist.recipes.mutual.study:run", "the same on MNIST and CIFAR-10", seeds=5),
     "ones-text": Study("moist.recipes.ones.study:run", "experts become one dense student, on texts (OneS)"),
+    "ones-vision": Study("moist.recipes.ones.study:run", "the same on CIFAR-10, experts grown from a dense network"),
     "hinton-specialists": Study(
         "moist.recipes.hinton.specialists:run", "a generalist that calls specialists of what it confuses, on texts"
     ),

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from moist.data import InputShape
-from moist.integration import to_dense
+from moist.integration import copy_shared, to_dense
 from moist.moe import SparseSettings
-from moist.students import StudentSettings, create_student, upcycle_student
+from moist.students import StudentSettings, create_student, dense_origins, upcycle_student
 from moist.types import UserError
 
 SPARSE = {"num_experts": 3, "top_k": 2, "combine": "renormalize"}
@@ -69,6 +69,19 @@ def test_all_else_is_copied(upcycled):
         for own in (name, name.replace("stages.1.", "stages.1.block.")):
             if own in state:
                 assert torch.equal(value, state[own])
+
+
+def test_a_copied_student_knows_all_but_the_experts(upcycled):
+    origin, sparse, settings, shape = upcycled
+    torch.manual_seed(1)
+    copied = copy_shared(sparse, settings, shape, 4).state_dict()
+    torch.manual_seed(1)
+    fresh = create_student(settings.model_copy(update={"sparse": None}), shape, 4).state_dict()
+    # The experts here are copies of the origin's feed-forward layers.
+    experts = {dense for name, dense in dense_origins(sparse).items() if ".experts." in name}
+    assert experts
+    for name, weight in copied.items():
+        torch.testing.assert_close(weight, fresh[name] if name in experts else origin.state_dict()[name])
 
 
 def test_the_student_is_left_as_it_was(upcycled):

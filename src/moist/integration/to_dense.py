@@ -24,7 +24,7 @@ from moist.students import (
 )
 from moist.types import UserError
 
-__all__ = ["GatherMethod", "UnitScore", "to_dense"]
+__all__ = ["GatherMethod", "UnitScore", "copy_shared", "to_dense"]
 
 GatherMethod = Literal["sum", "average", "top-k", "svd", "least-squares"]
 UnitScore = Literal["norm", "activation", "taylor"]
@@ -63,17 +63,31 @@ def to_dense(
         UserError: the student has no experts, or experts that cannot be gathered, or data are missing.
     """
     _check(settings, method, unit_score, inputs, targets)
-    plain = settings.model_copy(update={"sparse": None})
-    dense = create_student(plain, shape, num_classes).eval()
-    origins, state = dense_origins(sparse), sparse.state_dict()
-    expertless = {origin: state[name] for name, origin in origins.items() if ".experts." not in name}
-    dense.load_state_dict({**dense.state_dict(), **expertless})
+    dense = copy_shared(sparse, settings, shape, num_classes)
     seen = observe(sparse, inputs, targets) if inputs is not None and _looks_at_data(method, unit_score) else None
     blocks = [_dense_block(dense, i, stage) for i, stage in enumerate(sparse.stages) if isinstance(stage, RoutedStage)]
     for number, (layer, block) in enumerate(zip(sparse.sparse_layers, blocks)):
         gathered = _gather(layer, method, unit_score, None if seen is None else seen[number], ridge)
         load_feed_forward(block, gathered)
-    return dense, plain
+    return dense, settings.model_copy(update={"sparse": None})
+
+
+def copy_shared(sparse: Student, settings: StudentSettings, shape: InputShape, num_classes: int) -> Student:
+    """Return a dense student with all of a sparse one's weights but its experts', in whose place are fresh layers.
+
+    The control that tells what gathering is worth beside copying.
+
+    Args:
+        sparse: the student with experts, left as it is.
+        settings: what it looks like.
+        shape: what it reads.
+        num_classes: C.
+    """
+    dense = create_student(settings.model_copy(update={"sparse": None}), shape, num_classes).eval()
+    origins, state = dense_origins(sparse), sparse.state_dict()
+    expertless = {origin: state[name] for name, origin in origins.items() if ".experts." not in name}
+    dense.load_state_dict({**dense.state_dict(), **expertless})
+    return dense
 
 
 def _dense_block(dense: Student, stage: int, part: RoutedStage) -> nn.Module:

@@ -10,7 +10,7 @@ from moist.students.sparse import SparseEncoderBlock
 from moist.students.transformer import EncoderBlock, MeanClassifier, PatchInput, TokenInput
 from moist.types import UserError
 
-__all__ = ["transformer_stages", "vit_stages"]
+__all__ = ["DEFAULT_PATCH", "transformer_stages", "vit_stages"]
 
 DEFAULT_PATCH = 4
 

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
+from moist.evaluation import gap_recovered
+from moist.recipes.ones.train import COPIED
 from moist.recipes.results import spread
 
-__all__ = ["DENSE", "DENSE_EPOCHS", "KD", "MOE", "benefit_kept", "best_method", "summarize", "verdict"]
+__all__ = [
+    "DENSE",
+    "DENSE_EPOCHS",
+    "KD",
+    "KD_COPIED",
+    "MOE",
+    "ORIGIN",
+    "REFINED",
+    "benefit_kept",
+    "best_method",
+    "by_length",
+    "gain",
+    "student_name",
+    "summarize",
+    "verdict",
+]
 
-MOE, DENSE, DENSE_EPOCHS, KD = "moe", "dense_same_compute", "dense_same_epochs", "kd"
+MOE, DENSE, DENSE_EPOCHS, KD, KD_COPIED = "moe", "dense_same_compute", "dense_same_epochs", "kd", "kd_copied"
+ORIGIN = "dense_origin"
 GATHERED, REFINED = "gathered_", "integrated_"
 COSTS = ("active_macs", "active_params", "total_params", "bytes")
 # Data set, seed, job: what the job returned.
@@ -19,7 +37,10 @@ Found = Mapping[str, Mapping[int, Mapping[str, Mapping[str, Any]]]]
 
 def summarize(found: Found, methods: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return every system: accuracy averaged over data sets, seed by seed, and beside it by data set."""
-    systems = {name: _system(found, name, "after") for name in (DENSE, DENSE_EPOCHS, MOE, KD)}
+    jobs = next(iter(next(iter(found.values())).values()))
+    trained = (DENSE, DENSE_EPOCHS, *([ORIGIN] if ORIGIN in jobs else []), MOE, KD)
+    systems = {name: _system(found, name, "after") for name in trained}
+    systems[KD_COPIED] = _system(found, COPIED, "after")
     for method in methods:
         systems[f"{GATHERED}{method}"] = _system(found, method, "before")
         systems[f"{REFINED}{method}"] = _system(found, method, "after")
@@ -27,24 +48,68 @@ def summarize(found: Found, methods: Sequence[str]) -> dict[str, dict[str, Any]]
 
 
 def _system(found: Found, job: str, when: str) -> dict[str, Any]:
-    seeds = sorted(next(iter(found.values())))
-    scores = {data: [by_seed[seed][job][when] for seed in seeds] for data, by_seed in found.items()}
-    columns = zip(*(by_seed for by_seed in scores.values()))
+    scores = {data: [by_seed[seed][job][when] for seed in sorted(by_seed)] for data, by_seed in found.items()}
     return {
-        "accuracy": spread([_mean(score["test"] for score in column) for column in columns]),
-        "nll": _mean(score["nll"] for runs in scores.values() for score in runs),
-        **{cost: _mean(score[cost] for runs in scores.values() for score in runs) for cost in COSTS},
+        "accuracy": _accuracy(found, job, when),
+        "nll": fmean(score["nll"] for runs in scores.values() for score in runs),
+        **{cost: fmean(score[cost] for runs in scores.values() for score in runs) for cost in COSTS},
         "by_data": {data: {"accuracy": spread([score["test"] for score in runs])} for data, runs in scores.items()},
     }
 
 
-def best_method(found: Found, methods: Sequence[str]) -> str:
-    """Return the gather whose refined student is best on the validation parts, by the mean of data sets and seeds."""
+def _accuracy(found: Found, job: str, when: str) -> dict[str, Any]:
+    """Return the accuracy on the test parts averaged over data sets, seed by seed."""
+    seeds = sorted(next(iter(found.values())))
+    return spread([fmean(by_seed[seed][job][when]["test"] for by_seed in found.values()) for seed in seeds])
+
+
+def best_method(found: Found, methods: Sequence[str], when: str = "after") -> str:
+    """Return the job whose student is best on the validation parts, by the mean of data sets and seeds."""
 
     def validation(method: str) -> float:
-        return _mean(jobs[method]["after"]["validation"] for seeds in found.values() for jobs in seeds.values())
+        return fmean(jobs[method][when]["validation"] for seeds in found.values() for jobs in seeds.values())
 
     return max(methods, key=validation)
+
+
+def student_name(start: str, epochs: int, lengths: Sequence[int]) -> str:
+    """Return what the job is called that distils a student from ``start`` for ``epochs``; the longest has no number."""
+    return start if epochs == lengths[-1] else f"{start}-{epochs}"
+
+
+def by_length(found: Found, methods: Sequence[str], lengths: Sequence[int]) -> list[dict[str, Any]]:
+    """Return for no distillation and each length of it what came of every start, and what the best gather is worth.
+
+    The gather is chosen for each length on the validation parts. A student of random weights is not scored before it
+    has learned something.
+    """
+    return [
+        _length(found, methods, 0, {start: start for start in (COPIED, *methods)}, "before"),
+        *(
+            _length(found, methods, n, {start: student_name(start, n, lengths) for start in (KD, COPIED, *methods)})
+            for n in lengths
+        ),
+    ]
+
+
+def _length(
+    found: Found, methods: Sequence[str], epochs: int, jobs: Mapping[str, str], when: str = "after"
+) -> dict[str, Any]:
+    starts = {start: {"accuracy": _accuracy(found, job, when)} for start, job in jobs.items()}
+    job_of_best = best_method(found, [jobs[method] for method in methods], when)
+    best = next(method for method in methods if jobs[method] == job_of_best)
+    return {
+        "epochs": epochs,
+        "starts": starts,
+        "best_method": best,
+        "over_random": gain(starts[best], starts[KD]) if KD in starts else None,
+        "over_copied": gain(starts[best], starts[COPIED]),
+    }
+
+
+def gain(above: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
+    """Return by how much one system is ahead of another, seed by seed."""
+    return spread([a - b for a, b in zip(above["accuracy"]["values"], below["accuracy"]["values"])])
 
 
 def benefit_kept(student: Mapping[str, Any], dense: Mapping[str, Any], moe: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,7 +122,7 @@ def benefit_kept(student: Mapping[str, Any], dense: Mapping[str, Any], moe: Mapp
 
     def kept(name: str | None) -> float | None:
         s, d, m = ((system if name is None else system["by_data"][name])["accuracy"]["mean"] for system in systems)
-        return (s - d) / (m - d) if m - d >= 0.01 else None
+        return gap_recovered(s, d, m) if m - d >= 0.01 else None
 
     systems = (student, dense, moe)
     return {"overall": kept(None), "by_data": {name: kept(name) for name in moe["by_data"]}}
@@ -75,7 +140,3 @@ def verdict(systems: Mapping[str, Mapping[str, Any]], derived: Mapping[str, Any]
         f"gathered by {best}, the best on validation, and distilled, a dense student has {student}, distilled from "
         f"random weights {kd}: {share}."
     )
-
-
-def _mean(values: Iterable[float]) -> float:
-    return statistics.fmean(values)
