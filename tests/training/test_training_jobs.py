@@ -93,7 +93,7 @@ def test_a_job_that_is_killed_is_run_again_and_resumes(tmp_path, name):
 
 
 def test_the_time_of_all_attempts_is_counted(tmp_path):
-    job = Job("count", "job_functions:count", {"steps": 30}, tmp_path / "count")
+    job = Job("count", "job_functions:count", {"steps": 100}, tmp_path / "count")
     interrupt_once_started(tmp_path, lambda: run(job))
     spent = json.loads((tmp_path / "count" / "job.json").read_text())["seconds"]
     result = run(job)["count"]
