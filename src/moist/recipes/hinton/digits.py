@@ -23,6 +23,7 @@ from moist.training import Job, TrainingSettings
 
 __all__ = [
     "SMALL",
+    "TEACHER",
     "DigitsSettings",
     "digits_facts",
     "plain_job",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 SMALL: dict[str, Any] = {"limit": 3000, "teacher_epochs": 4, "student_epochs": 4, "plain_epochs": 4}
+TEACHER = {"name": "2×1200 units, dropout, max-norm, images moved by up to 2 pixels"}
 
 
 class DigitsSettings(Settings):
@@ -74,12 +76,20 @@ class DigitsSettings(Settings):
         """The data set."""
         return DataSettings(name="mnist", limit=self.limit)
 
-    def training(self, epochs: int) -> TrainingSettings:
-        """Return how a network is trained: the forward pass in bfloat16, three times as fast where the CPU has it."""
+    def training(
+        self, epochs: int, *, batch_size: int | None = None, learning_rate: float | None = None
+    ) -> TrainingSettings:
+        """Return how a network is trained: the forward pass in bfloat16, three times as fast where the CPU has it.
+
+        Args:
+            epochs: passes over its rows.
+            batch_size: images in a step; None for the study's.
+            learning_rate: its peak; None for the study's.
+        """
         return TrainingSettings(
             epochs=epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
+            batch_size=batch_size or self.batch_size,
+            learning_rate=learning_rate or self.learning_rate,
             gradient_clip=None,
             precision="bfloat16",
         )

@@ -14,6 +14,7 @@ from moist.config import load_config
 from moist.recipes.hinton.correction import matching_shift, optimal_shift, shift_classes
 from moist.recipes.hinton.digits import (
     SMALL,
+    TEACHER,
     DigitsSettings,
     digits_facts,
     plain_network,
@@ -113,7 +114,7 @@ def _document(
     return study_document(
         request,
         data=data,
-        teacher={"name": "2×1200 units, dropout, max-norm, images moved by up to 2 pixels"},
+        teacher=TEACHER,
         systems=systems,
         seconds=total_seconds(results),
         verdict=_verdict(systems),

@@ -10,8 +10,10 @@ from typing import Any
 from pydantic import Field
 
 from moist.config import load_config
+from moist.evaluation import gap_recovered
 from moist.recipes.hinton.digits import (
     SMALL,
+    TEACHER,
     DigitsSettings,
     digits_facts,
     plain_job,
@@ -100,11 +102,13 @@ def _document(
         str(units): {f"{t:g}": wrong[f"sweep-{units}-{t:g}"] for t in settings.sweep_temperatures}
         for units in settings.sweep_units
     }
-    derived = {"sweep_errors": sweep, "findings": sweep_findings(sweep), "kept": _kept(systems)}
+    large, plain, distilled = (systems[name]["accuracy"]["mean"] for name in systems)
+    kept = gap_recovered(distilled, plain, large)
+    derived = {"sweep_errors": sweep, "findings": sweep_findings(sweep), "kept": kept}
     return study_document(
         request,
         data=data,
-        teacher={"name": "2×1200 units, dropout, max-norm, images moved by up to 2 pixels"},
+        teacher=TEACHER,
         systems=systems,
         seconds=total_seconds(results),
         verdict=_verdict(systems, derived),
@@ -112,14 +116,6 @@ def _document(
         published=PUBLISHED,
         notes=[f"The sweep has one seed and {settings.sweep_epochs} epochs a network, the same for all of it."],
     )
-
-
-def _kept(systems: Mapping[str, Any]) -> float:
-    """Return the share of the teacher's advantage over the plain student that the distilled one keeps."""
-    teacher, plain, distilled = (
-        systems[name]["accuracy"]["mean"] for name in ("teacher", "student_plain", "student_distilled")
-    )
-    return float((distilled - plain) / (teacher - plain)) if teacher != plain else 0.0
 
 
 def sweep_findings(sweep: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
