@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from moist.data import InputShape
-from moist.recipes.hinton.regularised import ByteDropout, MaxNormLinear, regularised_network
+from moist.recipes.hinton.regularised import ByteDropout, MaxNormLinear, regularised_network, small_start_network
 from moist.recipes.hinton.rows import RowsSettings, choose_rows
 from moist.types import UserError
 
@@ -59,3 +59,11 @@ def test_classes_kept_and_left_out():
     assert set(TARGET[choose_rows(RowsSettings(only=(1, 2)), TARGET)]) == {1, 2}
     with pytest.raises(UserError, match="none of classes"):
         choose_rows(RowsSettings(only=(7,)), TARGET)
+
+
+def test_a_small_start_is_small_and_of_the_plain_networks_size():
+    network = small_start_network(10, InputShape("vision", (1, 28, 28)), hidden=[800, 800], initial_std=0.02)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 785 * 800 + 801 * 800 + 801 * 10
+    for layer in (network[1], network[3], network[5]):
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
+        assert not layer.bias.any()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from pydantic import Field
 from moist.config import Settings
 from moist.data import AugmentSettings, DataSettings, DataSplits, load_dataset
 from moist.recipes.hinton.networks import NetworkSettings, network_job, read_logits
+from moist.recipes.hinton.recording import recording_job
 from moist.recipes.hinton.rows import RowsSettings
 from moist.recipes.hinton.studying import keyed, num_errors, shared_folder
 from moist.recipes.study import StudyRequest
@@ -23,11 +24,16 @@ from moist.training import Job, TrainingSettings
 
 __all__ = [
     "SMALL",
+    "TARGETS",
+    "TEACHER",
     "DigitsSettings",
+    "TaughtSettings",
     "digits_facts",
     "plain_job",
     "plain_network",
     "student_settings",
+    "targets_job",
+    "taught_student",
     "teacher_job",
     "teacher_network",
     "test_errors",
@@ -36,6 +42,8 @@ __all__ = [
 ]
 
 SMALL: dict[str, Any] = {"limit": 3000, "teacher_epochs": 4, "student_epochs": 4, "plain_epochs": 4}
+TEACHER = {"name": "2×1200 units, dropout, max-norm, images moved by up to 2 pixels"}
+TARGETS = "Soft targets are the mean of a teacher's logits over all places that its images are moved to."
 
 
 class DigitsSettings(Settings):
@@ -74,15 +82,50 @@ class DigitsSettings(Settings):
         """The data set."""
         return DataSettings(name="mnist", limit=self.limit)
 
-    def training(self, epochs: int) -> TrainingSettings:
-        """Return how a network is trained: the forward pass in bfloat16, three times as fast where the CPU has it."""
+    def training(
+        self,
+        epochs: int,
+        *,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        optimizer: Literal["adamw", "sgd"] = "adamw",
+    ) -> TrainingSettings:
+        """Return how a network is trained: the forward pass in bfloat16, three times as fast where the CPU has it.
+
+        Args:
+            epochs: passes over its rows.
+            batch_size: images in a step; None for the study's.
+            learning_rate: its peak; None for the study's.
+            optimizer: Adam, or gradient descent with momentum.
+        """
         return TrainingSettings(
             epochs=epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
+            optimizer=optimizer,
+            batch_size=batch_size or self.batch_size,
+            learning_rate=learning_rate or self.learning_rate,
             gradient_clip=None,
             precision="bfloat16",
         )
+
+
+class TaughtSettings(DigitsSettings):
+    """What the studies of section 3 set besides: how the taught network is trained.
+
+    Args:
+        student_epochs: passes for the networks that the teacher teaches.
+        temperature: of the soft targets.
+        hard_weight: share of the labels' cross-entropy; none.
+        taught_batch_size: images in a step of a taught network.
+        taught_learning_rate: its peak, of gradient descent with momentum.
+        initial_std: of a taught network's weights at the start; small ones make it learn features of its own.
+    """
+
+    student_epochs: int = Field(40, ge=1)
+    temperature: float = Field(8.0, gt=0)
+    hard_weight: float = Field(0.0, ge=0, le=1)
+    taught_batch_size: int = Field(128, ge=1)
+    taught_learning_rate: float = Field(0.05, gt=0)
+    initial_std: float = Field(0.02, gt=0)
 
 
 def plain_network(units: int) -> StudentSettings:
@@ -119,6 +162,12 @@ def teacher_job(request: StudyRequest, settings: DigitsSettings, seed: int) -> J
     """Return the job of one teacher, in the folder that the studies share."""
     folder = shared_folder(request) / f"teacher-{seed}"
     return keyed(network_job(f"teacher-{seed}", teacher_settings(settings, seed), folder))
+
+
+def targets_job(request: StudyRequest, teacher: Job, seed: int) -> Job:
+    """Return the job that records a teacher's mean soft targets, in the folder that the studies share."""
+    name = f"targets-{seed}"
+    return keyed(recording_job(name, teacher, shared_folder(request) / name))
 
 
 def plain_job(request: StudyRequest, settings: DigitsSettings, units: int, seed: int) -> Job:
@@ -158,6 +207,42 @@ def student_settings(
         signals=signals,
         seed=seed,
     )
+
+
+def taught_student(
+    settings: TaughtSettings,
+    units: int,
+    seed: int,
+    *,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    rows: RowsSettings | None = None,
+    signals: bool = False,
+) -> NetworkSettings:
+    """Return a network of a plain one's shape, trained on soft targets by gradient descent from small weights.
+
+    Args:
+        settings: of the study.
+        units: of each hidden layer.
+        seed: of everything random.
+        epochs: passes over the data; None for the study's.
+        learning_rate: its peak; None for the study's.
+        rows: which training rows; None for all.
+        signals: keep what the network says of every training row.
+    """
+    network = student_settings(settings, units, seed, epochs=epochs, rows=rows, signals=signals)
+    training = settings.training(
+        network.training.epochs,
+        batch_size=settings.taught_batch_size,
+        learning_rate=learning_rate or settings.taught_learning_rate,
+        optimizer="sgd",
+    )
+    student = StudentSettings(
+        family="torch",
+        factory="moist.recipes.hinton.regularised:small_start_network",
+        factory_settings={"hidden": [units, units], "initial_std": settings.initial_std},
+    )
+    return network.model_copy(update={"training": training, "student": student})
 
 
 @cache

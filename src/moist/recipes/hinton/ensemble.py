@@ -82,8 +82,8 @@ def _jobs(request: StudyRequest, settings: EnsembleSettings) -> Iterator[Job]:
 
 def _member_job(request: StudyRequest, settings: EnsembleSettings, seed: int, number: int) -> Job:
     name, draw = f"member-{seed}-{number}", DRAWS * (seed + 1) + number
-    training = settings.training(settings.member_epochs).model_copy(
-        update={"batch_size": settings.member_batch_size, "learning_rate": settings.member_learning_rate}
+    training = settings.training(
+        settings.member_epochs, batch_size=settings.member_batch_size, learning_rate=settings.member_learning_rate
     )
     network = student_settings(
         settings, settings.units, draw, rows=RowsSettings(fraction=settings.member_share, seed=draw), signals=True

@@ -14,10 +14,13 @@ from moist.config import load_config
 from moist.recipes.hinton.correction import matching_shift, optimal_shift, shift_classes
 from moist.recipes.hinton.digits import (
     SMALL,
-    DigitsSettings,
+    TARGETS,
+    TEACHER,
+    TaughtSettings,
     digits_facts,
     plain_network,
-    student_settings,
+    targets_job,
+    taught_student,
     teacher_job,
     teacher_network,
     test_errors,
@@ -43,19 +46,19 @@ PUBLISHED = {
 RULES = ("share", "training", "test")
 
 
-class MissingDigitSettings(DigitsSettings):
+class MissingDigitSettings(TaughtSettings):
     """Settings of the study.
 
     Args:
         units: of each hidden layer of the students.
-        hard_weight: share of the labels' cross-entropy; none, since labels say of every image that it is no 3.
         few_epochs: passes over the data for the student that sees 7s and 8s only, a fifth of the images.
+        few_learning_rate: its peak; at that of the other students it diverges.
         jobs: processes.
     """
 
     units: int = Field(800, ge=1)
-    hard_weight: float = Field(0.0, ge=0, le=1)
-    few_epochs: int = Field(90, ge=1)
+    few_epochs: int = Field(60, ge=1)
+    few_learning_rate: float = Field(0.02, gt=0)
     jobs: JobsSettings = JobsSettings()
 
 
@@ -78,18 +81,21 @@ def run(request: StudyRequest) -> dict[str, Any]:
     small = {**SMALL, "few_epochs": 10} if request.budget == "small" else {}
     settings = load_config(MissingDigitSettings, small, request.overrides)
     teachers = [teacher_job(request, settings, seed) for seed in range(request.seeds)]
-    jobs = list(_student_jobs(request, settings, {job.name: job.folder for job in teachers}))
-    results = run_after_shared(request, teachers, jobs, settings.jobs)
+    targets = [targets_job(request, teacher, seed) for seed, teacher in enumerate(teachers)]
+    jobs = list(_student_jobs(request, settings, {job.name: job.folder for job in targets}))
+    results = run_after_shared(request, [*teachers, *targets], jobs, settings.jobs)
     return _document(request, settings, results)
 
 
-def _student_jobs(request: StudyRequest, settings: MissingDigitSettings, teachers: Mapping[str, Path]) -> Iterator[Job]:
+def _student_jobs(request: StudyRequest, settings: MissingDigitSettings, targets: Mapping[str, Path]) -> Iterator[Job]:
     for seed in range(request.seeds):
-        teacher = {f"teacher-{seed}": teachers[f"teacher-{seed}"]}
+        recorded = {f"targets-{seed}": targets[f"targets-{seed}"]}
         for name, case in CASES.items():
-            epochs = settings.few_epochs if case.rows.only else None
-            student = student_settings(settings, settings.units, seed, epochs=epochs, rows=case.rows, signals=True)
-            yield network_job(f"{name}-{seed}", student, request.out / f"{name}-{seed}", teacher)
+            epochs, rate = (settings.few_epochs, settings.few_learning_rate) if case.rows.only else (None, None)
+            student = taught_student(
+                settings, settings.units, seed, epochs=epochs, learning_rate=rate, rows=case.rows, signals=True
+            )
+            yield network_job(f"{name}-{seed}", student, request.out / f"{name}-{seed}", recorded)
 
 
 def _document(
@@ -113,16 +119,17 @@ def _document(
     return study_document(
         request,
         data=data,
-        teacher={"name": "2×1200 units, dropout, max-norm, images moved by up to 2 pixels"},
+        teacher=TEACHER,
         systems=systems,
         seconds=total_seconds(results),
         verdict=_verdict(systems),
         derived={"shift": shifts},
         published=PUBLISHED,
         notes=[
+            f"{TARGETS} The student sees the images unmoved.",
             "A shift is found without labels, so that the classes are given to as many training images as belong to "
             "them (`corrected`), with the fewest errors on training images (`corrected_by_training`), or, as in the "
-            "paper, with the fewest errors on the test images themselves (`corrected_by_test`)."
+            "paper, with the fewest errors on the test images themselves (`corrected_by_test`).",
         ],
     )
 

@@ -10,20 +10,26 @@ from typing import Any
 from pydantic import Field
 
 from moist.config import load_config
+from moist.evaluation import gap_recovered
 from moist.recipes.hinton.digits import (
     SMALL,
-    DigitsSettings,
+    TARGETS,
+    TEACHER,
+    TaughtSettings,
     digits_facts,
     plain_job,
     plain_network,
     student_settings,
+    targets_job,
+    taught_student,
     teacher_job,
     teacher_network,
     test_errors,
 )
-from moist.recipes.hinton.networks import network_job
+from moist.recipes.hinton.networks import NetworkSettings, network_job
 from moist.recipes.hinton.studying import costs_of, run_after_shared, system_entry, total_seconds
 from moist.recipes.study import StudyRequest, study_document
+from moist.tasks import LossSettings
 from moist.training import Job, JobResult, JobsSettings
 
 __all__ = ["MnistSettings", "run"]
@@ -37,14 +43,15 @@ PUBLISHED = {
 ALIKE = 8.0  # temperatures above this one should not differ for wide networks
 
 
-class MnistSettings(DigitsSettings):
+class MnistSettings(TaughtSettings):
     """Settings of the study.
 
     Args:
         units: of each hidden layer of the student.
         sweep_units: widths of the sweep.
         sweep_temperatures: temperatures of the sweep.
-        sweep_epochs: passes over the data for each network of the sweep.
+        sweep_epochs: passes over the data for each network of the sweep, which is trained as the plain network is.
+        sweep_hard_weight: share of the labels' cross-entropy in the sweep.
         jobs: processes.
     """
 
@@ -52,6 +59,7 @@ class MnistSettings(DigitsSettings):
     sweep_units: tuple[int, ...] = (30, 300, 800)
     sweep_temperatures: tuple[float, ...] = (1.0, 2.5, 4.0, 8.0, 20.0)
     sweep_epochs: int = Field(12, ge=1)
+    sweep_hard_weight: float = Field(0.1, ge=0, le=1)
     jobs: JobsSettings = JobsSettings()
 
 
@@ -60,23 +68,30 @@ def run(request: StudyRequest) -> dict[str, Any]:
     small = {**SMALL, "sweep_epochs": 3, "sweep_temperatures": [2.5, 20.0]} if request.budget == "small" else {}
     settings = load_config(MnistSettings, small, request.overrides)
     teachers = [teacher_job(request, settings, seed) for seed in range(request.seeds)]
-    jobs = list(_student_jobs(request, settings, {job.name: job.folder for job in teachers}))
+    targets = [targets_job(request, teacher, seed) for seed, teacher in enumerate(teachers)]
+    jobs = list(_student_jobs(request, settings, {job.name: job.folder for job in (*teachers, *targets)}))
     plain = [plain_job(request, settings, settings.units, seed) for seed in range(request.seeds)]
-    results = run_after_shared(request, [*teachers, *plain], jobs, settings.jobs)
+    results = run_after_shared(request, [*teachers, *targets, *plain], jobs, settings.jobs)
     return _document(request, settings, results)
 
 
-def _student_jobs(request: StudyRequest, settings: MnistSettings, teachers: Mapping[str, Path]) -> Iterator[Job]:
+def _student_jobs(request: StudyRequest, settings: MnistSettings, folders: Mapping[str, Path]) -> Iterator[Job]:
     """Yield the jobs: distilled for every seed, then the sweep of temperatures and widths for seed 0."""
     for seed in range(request.seeds):
-        teacher = {f"teacher-{seed}": teachers[f"teacher-{seed}"]}
-        student = student_settings(settings, settings.units, seed)
-        yield network_job(f"distilled-{seed}", student, request.out / f"distilled-{seed}", teacher)
+        targets = {f"targets-{seed}": folders[f"targets-{seed}"]}
+        student = taught_student(settings, settings.units, seed)
+        yield network_job(f"distilled-{seed}", student, request.out / f"distilled-{seed}", targets)
     for units in settings.sweep_units:
         for temperature in settings.sweep_temperatures:
-            student = student_settings(settings, units, 0, temperature=temperature, epochs=settings.sweep_epochs)
+            student = _sweep_student(settings, units, temperature)
             name = f"sweep-{units}-{temperature:g}"
-            yield network_job(name, student, request.out / name, {"teacher-0": teachers["teacher-0"]})
+            yield network_job(name, student, request.out / name, {"teacher-0": folders["teacher-0"]})
+
+
+def _sweep_student(settings: MnistSettings, units: int, temperature: float) -> NetworkSettings:
+    network = student_settings(settings, units, 0, epochs=settings.sweep_epochs)
+    loss = LossSettings(temperature=temperature, hard_weight=settings.sweep_hard_weight)
+    return network.model_copy(update={"loss": loss})
 
 
 def _document(
@@ -85,7 +100,8 @@ def _document(
     results: Mapping[str, JobResult],
 ) -> dict[str, Any]:
     data = digits_facts(settings)
-    wrong = {name: test_errors(settings, result.folder) for name, result in results.items()}
+    networks = {name: result for name, result in results.items() if not name.startswith("targets-")}
+    wrong = {name: test_errors(settings, result.folder) for name, result in networks.items()}
 
     def entry(kind: str, network: Any) -> dict[str, Any]:
         return system_entry([wrong[f"{kind}-{seed}"] for seed in range(request.seeds)], data["test"], costs_of(network))
@@ -100,26 +116,24 @@ def _document(
         str(units): {f"{t:g}": wrong[f"sweep-{units}-{t:g}"] for t in settings.sweep_temperatures}
         for units in settings.sweep_units
     }
-    derived = {"sweep_errors": sweep, "findings": sweep_findings(sweep), "kept": _kept(systems)}
+    large, plain, distilled = (systems[name]["accuracy"]["mean"] for name in systems)
+    kept = gap_recovered(distilled, plain, large)
+    derived = {"sweep_errors": sweep, "findings": sweep_findings(sweep), "kept": kept}
     return study_document(
         request,
         data=data,
-        teacher={"name": "2×1200 units, dropout, max-norm, images moved by up to 2 pixels"},
+        teacher=TEACHER,
         systems=systems,
         seconds=total_seconds(results),
         verdict=_verdict(systems, derived),
         derived=derived,
         published=PUBLISHED,
-        notes=[f"The sweep has one seed and {settings.sweep_epochs} epochs a network, the same for all of it."],
+        notes=[
+            f"{TARGETS} The student sees the images unmoved.",
+            f"The sweep has one seed and {settings.sweep_epochs} epochs of AdamW a network, the same for all of it, on "
+            "what the teacher says of the unmoved image.",
+        ],
     )
-
-
-def _kept(systems: Mapping[str, Any]) -> float:
-    """Return the share of the teacher's advantage over the plain student that the distilled one keeps."""
-    teacher, plain, distilled = (
-        systems[name]["accuracy"]["mean"] for name in ("teacher", "student_plain", "student_distilled")
-    )
-    return float((distilled - plain) / (teacher - plain)) if teacher != plain else 0.0
 
 
 def sweep_findings(sweep: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ __all__ = [
     "read_logits",
     "read_signals",
     "run_in_parts",
+    "save_tensors",
     "train_network",
 ]
 
@@ -203,18 +204,23 @@ def _finish(
     settings: NetworkSettings, student: nn.Module, splits: DataSplits, transform: Transform, folder: Path
 ) -> dict[str, Any]:
     assert splits.test is not None
-    _save(folder / "model.safetensors", {name: value.contiguous() for name, value in student.state_dict().items()})
-    _save(folder / "test.safetensors", {"logits": run_in_parts(student, encode(splits.test, transform), transform)})
+    save_tensors(
+        folder / "model.safetensors", {name: value.contiguous() for name, value in student.state_dict().items()}
+    )
+    save_tensors(
+        folder / "test.safetensors", {"logits": run_in_parts(student, encode(splits.test, transform), transform)}
+    )
     if settings.signals:
         views = range(settings.views + 1)
         encoded = encode(splits.train, transform)
         told = [run_in_parts(student, encoded, transform, settings.augment, view) for view in views]
-        _save(folder / "signals.safetensors", {"logits": torch.stack(told)})
+        save_tensors(folder / "signals.safetensors", {"logits": torch.stack(told)})
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return _measured(student, splits.test, transform)
 
 
-def _save(path: Path, tensors: dict[str, Tensor]) -> None:
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors to a safetensors file, whole or not at all."""
     write_atomic(path, lambda partial: save_file(tensors, partial))
 
 

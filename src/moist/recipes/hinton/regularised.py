@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from moist.data import InputShape
 
-__all__ = ["ByteDropout", "MaxNormLinear", "regularised_network"]
+__all__ = ["ByteDropout", "MaxNormLinear", "regularised_network", "small_start_network"]
 
 
 class ByteDropout(nn.Module):
@@ -87,3 +88,26 @@ def regularised_network(
         layers += [linear, nn.ReLU(), ByteDropout(dropout)]
         features = units
     return nn.Sequential(*layers, nn.Linear(features, num_classes))
+
+
+def small_start_network(
+    num_classes: int, input_shape: InputShape, hidden: Sequence[int], initial_std: float
+) -> nn.Module:
+    """Return a perceptron on flattened images without regularisation; a factory for students.
+
+    Args:
+        num_classes: C.
+        input_shape: of an image (channels, height, width).
+        hidden: units of each hidden layer.
+        initial_std: standard deviation of all weights at the start; biases are 0.
+    """
+    widths = [prod(input_shape.shape), *hidden]
+    layers: list[nn.Module] = [nn.Flatten()]
+    for features, units in pairwise(widths):
+        layers += [nn.Linear(features, units), nn.ReLU()]
+    network = nn.Sequential(*layers, nn.Linear(widths[-1], num_classes))
+    for layer in network:
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=initial_std)
+            nn.init.zeros_(layer.bias)
+    return network

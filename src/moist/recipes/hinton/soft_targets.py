@@ -12,6 +12,7 @@ from moist.config import load_config
 from moist.evaluation import gap_recovered
 from moist.recipes.hinton.digits import (
     SMALL,
+    TEACHER,
     DigitsSettings,
     digits_facts,
     plain_job,
@@ -88,12 +89,8 @@ def _jobs(request: StudyRequest, settings: SoftTargetsSettings, teachers: Mappin
 def _few(settings: SoftTargetsSettings, seed: int) -> NetworkSettings:
     """Return the network on few rows; the validation rows are left out, since its curve is measured on them."""
     network = student_settings(settings, settings.units, seed)
-    training = network.training.model_copy(
-        update={
-            "epochs": settings.few_epochs,
-            "batch_size": settings.few_batch_size,
-            "learning_rate": settings.few_learning_rate,
-        }
+    training = settings.training(
+        settings.few_epochs, batch_size=settings.few_batch_size, learning_rate=settings.few_learning_rate
     )
     rows = RowsSettings(fraction=settings.share, seed=seed)
     return network.model_copy(update={"whole": False, "curve": settings.curve, "rows": rows, "training": training})
@@ -124,7 +121,7 @@ def _document(
     return study_document(
         request,
         data=data,
-        teacher={"name": "2×1200 units, dropout, max-norm, images moved by up to 2 pixels"},
+        teacher=TEACHER,
         systems=systems,
         seconds=total_seconds(results),
         verdict=_verdict(systems, derived, settings),

@@ -1,0 +1,30 @@
+"""A teacher's mean over the places of an image, by hand."""
+
+from types import SimpleNamespace
+
+import torch
+from torch import nn
+
+from moist.recipes.hinton.recording import mean_over_places
+
+
+class Centre(nn.Module):
+    """A teacher that says what the middle pixel of a 3 × 3 image is, and the sum of all."""
+
+    def forward(self, images):
+        return torch.stack([images[:, 1, 1, 0], images.sum(dim=(1, 2, 3))], dim=1)
+
+
+def test_the_mean_is_over_all_places():
+    image = torch.zeros(1, 3, 3, 1, dtype=torch.uint8)
+    image[0, 0, 1, 0] = 18
+    transform = SimpleNamespace(to_tensor=lambda encoded: encoded.float())
+    steps = []
+
+    def advance(done=1, note="", total=None):
+        steps.append((done, total))
+
+    told = mean_over_places(Centre(), image, transform, 1, advance)
+    # Of nine places one brings the bright pixel to the middle, and the three where it is moved up lose it.
+    torch.testing.assert_close(told, torch.tensor([[18 / 9, 18 * 6 / 9]]))
+    assert steps == [(0, 9)] + 9 * [(1, None)]
