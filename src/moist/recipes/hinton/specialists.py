@@ -48,25 +48,23 @@ def _training(epochs: int, learning_rate: float) -> TrainingSettings:
 
 def _case(name: str, **parts: Any) -> CaseSettings:
     transform = TransformSettings.model_validate({"word_ngrams": 2, "max_length": 64, "num_buckets": 16384})
-    return CaseSettings(data=DataSettings(name=name), transform=transform, **parts)
+    labels_alone = LossSettings(hard_weight=1.0, temperature=1.0)
+    bag = StudentSettings(family="bag", width=8)
+    return CaseSettings(data=DataSettings(name=name), transform=transform, student=bag, loss=labels_alone, **parts)
 
 
 CASES = {
     "clinc150": _case(
         "clinc150",
-        student=StudentSettings(family="bag", width=8),
         mixture=MixtureSettings(method="hinton-specialists", num_domains=10, classes_each=75, top_n=2),
         generalist=_training(15, 0.01),
         specialist=_training(8, 0.01),
-        loss=LossSettings(hard_weight=1.0, temperature=1.0),
     ),
     "tweeteval_emoji": _case(
         "tweeteval_emoji",
-        student=StudentSettings(family="bag", width=8),
         mixture=MixtureSettings(method="hinton-specialists", num_domains=6, classes_each=12, top_n=3),
         generalist=_training(1, 0.01),
         specialist=_training(2, 0.005),
-        loss=LossSettings(hard_weight=1.0, temperature=1.0),
     ),
 }
 
