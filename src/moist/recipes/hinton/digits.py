@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from moist.data import AugmentSettings, DataSettings, DataSplits, load_dataset
 from moist.recipes.hinton.networks import NetworkSettings, network_job, read_logits
 from moist.recipes.hinton.recording import recording_job
 from moist.recipes.hinton.rows import RowsSettings
-from moist.recipes.hinton.studying import keyed, num_errors, shared_folder
+from moist.recipes.hinton.studying import costs_of, keyed, num_errors, shared_folder, system_entry
 from moist.recipes.study import StudyRequest
 from moist.storage import default_cache_dir
 from moist.students import StudentSettings
@@ -28,14 +29,15 @@ __all__ = [
     "TEACHER",
     "DigitsSettings",
     "TaughtSettings",
+    "digits_entry",
     "digits_facts",
     "plain_job",
     "plain_network",
     "student_settings",
-    "targets_job",
-    "taught_student",
+    "taught",
     "teacher_job",
     "teacher_network",
+    "teachers_and_targets",
     "test_errors",
     "test_target",
     "train_target",
@@ -164,10 +166,14 @@ def teacher_job(request: StudyRequest, settings: DigitsSettings, seed: int) -> J
     return keyed(network_job(f"teacher-{seed}", teacher_settings(settings, seed), folder))
 
 
-def targets_job(request: StudyRequest, teacher: Job, seed: int) -> Job:
-    """Return the job that records a teacher's mean soft targets, in the folder that the studies share."""
-    name = f"targets-{seed}"
-    return keyed(recording_job(name, teacher, shared_folder(request) / name))
+def teachers_and_targets(request: StudyRequest, settings: DigitsSettings) -> tuple[list[Job], list[Job]]:
+    """Return the jobs of every seed's teacher, and those that record its mean soft targets, in the shared folder."""
+    teachers = [teacher_job(request, settings, seed) for seed in range(request.seeds)]
+    targets = [
+        keyed(recording_job(f"targets-{seed}", teacher, shared_folder(request) / f"targets-{seed}"))
+        for seed, teacher in enumerate(teachers)
+    ]
+    return teachers, targets
 
 
 def plain_job(request: StudyRequest, settings: DigitsSettings, units: int, seed: int) -> Job:
@@ -209,28 +215,15 @@ def student_settings(
     )
 
 
-def taught_student(
-    settings: TaughtSettings,
-    units: int,
-    seed: int,
-    *,
-    epochs: int | None = None,
-    learning_rate: float | None = None,
-    rows: RowsSettings | None = None,
-    signals: bool = False,
-) -> NetworkSettings:
-    """Return a network of a plain one's shape, trained on soft targets by gradient descent from small weights.
+def taught(settings: TaughtSettings, network: NetworkSettings, learning_rate: float | None = None) -> NetworkSettings:
+    """Return a plain network to be trained on soft targets, by gradient descent from small weights.
 
     Args:
         settings: of the study.
-        units: of each hidden layer.
-        seed: of everything random.
-        epochs: passes over the data; None for the study's.
+        network: of :func:`student_settings`.
         learning_rate: its peak; None for the study's.
-        rows: which training rows; None for all.
-        signals: keep what the network says of every training row.
     """
-    network = student_settings(settings, units, seed, epochs=epochs, rows=rows, signals=signals)
+    units = network.student.width
     training = settings.training(
         network.training.epochs,
         batch_size=settings.taught_batch_size,
@@ -281,3 +274,9 @@ def test_target(settings: DigitsSettings) -> torch.Tensor:
 def test_errors(settings: DigitsSettings, folder: Path) -> int:
     """Return how many test images a finished network gets wrong."""
     return num_errors(read_logits(folder), test_target(settings))
+
+
+def digits_entry(settings: DigitsSettings, network: StudentSettings, folders: Sequence[Path]) -> dict[str, Any]:
+    """Return a result file's entry of finished networks of one shape, one folder for each seed."""
+    wrong = [test_errors(settings, folder) for folder in folders]
+    return system_entry(wrong, len(test_target(settings)), costs_of(network))

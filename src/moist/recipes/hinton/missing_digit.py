@@ -17,13 +17,13 @@ from moist.recipes.hinton.digits import (
     TARGETS,
     TEACHER,
     TaughtSettings,
+    digits_entry,
     digits_facts,
     plain_network,
-    targets_job,
-    taught_student,
-    teacher_job,
+    student_settings,
+    taught,
     teacher_network,
-    test_errors,
+    teachers_and_targets,
     test_target,
     train_target,
 )
@@ -80,8 +80,7 @@ def run(request: StudyRequest) -> dict[str, Any]:
     """Train both students for every seed, correct their biases in each way and return the document."""
     small = {**SMALL, "few_epochs": 10} if request.budget == "small" else {}
     settings = load_config(MissingDigitSettings, small, request.overrides)
-    teachers = [teacher_job(request, settings, seed) for seed in range(request.seeds)]
-    targets = [targets_job(request, teacher, seed) for seed, teacher in enumerate(teachers)]
+    teachers, targets = teachers_and_targets(request, settings)
     jobs = list(_student_jobs(request, settings, {job.name: job.folder for job in targets}))
     results = run_after_shared(request, [*teachers, *targets], jobs, settings.jobs)
     return _document(request, settings, results)
@@ -92,9 +91,8 @@ def _student_jobs(request: StudyRequest, settings: MissingDigitSettings, targets
         recorded = {f"targets-{seed}": targets[f"targets-{seed}"]}
         for name, case in CASES.items():
             epochs, rate = (settings.few_epochs, settings.few_learning_rate) if case.rows.only else (None, None)
-            student = taught_student(
-                settings, settings.units, seed, epochs=epochs, learning_rate=rate, rows=case.rows, signals=True
-            )
+            network = student_settings(settings, settings.units, seed, epochs=epochs, rows=case.rows, signals=True)
+            student = taught(settings, network, rate)
             yield network_job(f"{name}-{seed}", student, request.out / f"{name}-{seed}", recorded)
 
 
@@ -104,8 +102,8 @@ def _document(
     results: Mapping[str, JobResult],
 ) -> dict[str, Any]:
     data, costs = digits_facts(settings), costs_of(plain_network(settings.units))
-    teacher = [test_errors(settings, results[f"teacher-{seed}"].folder) for seed in range(request.seeds)]
-    systems: dict[str, Any] = {"teacher": system_entry(teacher, data["test"], costs_of(teacher_network(settings)))}
+    teachers = [results[f"teacher-{seed}"].folder for seed in range(request.seeds)]
+    systems: dict[str, Any] = {"teacher": digits_entry(settings, teacher_network(settings), teachers)}
     shifts: dict[str, Any] = {}
     for name, case in CASES.items():
         folders = [results[f"{name}-{seed}"].folder for seed in range(request.seeds)]

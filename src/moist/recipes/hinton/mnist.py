@@ -16,18 +16,18 @@ from moist.recipes.hinton.digits import (
     TARGETS,
     TEACHER,
     TaughtSettings,
+    digits_entry,
     digits_facts,
     plain_job,
     plain_network,
     student_settings,
-    targets_job,
-    taught_student,
-    teacher_job,
+    taught,
     teacher_network,
+    teachers_and_targets,
     test_errors,
 )
 from moist.recipes.hinton.networks import NetworkSettings, network_job
-from moist.recipes.hinton.studying import costs_of, run_after_shared, system_entry, total_seconds
+from moist.recipes.hinton.studying import run_after_shared, total_seconds
 from moist.recipes.study import StudyRequest, study_document
 from moist.tasks import LossSettings
 from moist.training import Job, JobResult, JobsSettings
@@ -67,8 +67,7 @@ def run(request: StudyRequest) -> dict[str, Any]:
     """Train teachers, plain and distilled students for every seed, and the sweep for the first; return the document."""
     small = {**SMALL, "sweep_epochs": 3, "sweep_temperatures": [2.5, 20.0]} if request.budget == "small" else {}
     settings = load_config(MnistSettings, small, request.overrides)
-    teachers = [teacher_job(request, settings, seed) for seed in range(request.seeds)]
-    targets = [targets_job(request, teacher, seed) for seed, teacher in enumerate(teachers)]
+    teachers, targets = teachers_and_targets(request, settings)
     jobs = list(_student_jobs(request, settings, {job.name: job.folder for job in (*teachers, *targets)}))
     plain = [plain_job(request, settings, settings.units, seed) for seed in range(request.seeds)]
     results = run_after_shared(request, [*teachers, *targets, *plain], jobs, settings.jobs)
@@ -79,7 +78,7 @@ def _student_jobs(request: StudyRequest, settings: MnistSettings, folders: Mappi
     """Yield the jobs: distilled for every seed, then the sweep of temperatures and widths for seed 0."""
     for seed in range(request.seeds):
         targets = {f"targets-{seed}": folders[f"targets-{seed}"]}
-        student = taught_student(settings, settings.units, seed)
+        student = taught(settings, student_settings(settings, settings.units, seed))
         yield network_job(f"distilled-{seed}", student, request.out / f"distilled-{seed}", targets)
     for units in settings.sweep_units:
         for temperature in settings.sweep_temperatures:
@@ -100,24 +99,20 @@ def _document(
     results: Mapping[str, JobResult],
 ) -> dict[str, Any]:
     data = digits_facts(settings)
-    networks = {name: result for name, result in results.items() if not name.startswith("targets-")}
-    wrong = {name: test_errors(settings, result.folder) for name, result in networks.items()}
-
-    def entry(kind: str, network: Any) -> dict[str, Any]:
-        return system_entry([wrong[f"{kind}-{seed}"] for seed in range(request.seeds)], data["test"], costs_of(network))
-
-    student = plain_network(settings.units)
-    systems = {
-        "teacher": entry("teacher", teacher_network(settings)),
-        "student_plain": entry("plain", student),
-        "student_distilled": entry("distilled", student),
-    }
+    small = plain_network(settings.units)
+    networks = {"teacher": teacher_network(settings), "plain": small, "distilled": small}
+    teacher, plain, distilled = (
+        digits_entry(settings, network, [results[f"{kind}-{seed}"].folder for seed in range(request.seeds)])
+        for kind, network in networks.items()
+    )
+    systems = {"teacher": teacher, "student_plain": plain, "student_distilled": distilled}
     sweep = {
-        str(units): {f"{t:g}": wrong[f"sweep-{units}-{t:g}"] for t in settings.sweep_temperatures}
+        str(units): {
+            f"{t:g}": test_errors(settings, results[f"sweep-{units}-{t:g}"].folder) for t in settings.sweep_temperatures
+        }
         for units in settings.sweep_units
     }
-    large, plain, distilled = (systems[name]["accuracy"]["mean"] for name in systems)
-    kept = gap_recovered(distilled, plain, large)
+    kept = gap_recovered(*(system["accuracy"]["mean"] for system in (distilled, plain, teacher)))
     derived = {"sweep_errors": sweep, "findings": sweep_findings(sweep), "kept": kept}
     return study_document(
         request,

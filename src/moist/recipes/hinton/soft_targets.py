@@ -14,17 +14,17 @@ from moist.recipes.hinton.digits import (
     SMALL,
     TEACHER,
     DigitsSettings,
+    digits_entry,
     digits_facts,
     plain_job,
     plain_network,
     student_settings,
     teacher_job,
     teacher_network,
-    test_errors,
 )
 from moist.recipes.hinton.networks import NetworkSettings, network_job
 from moist.recipes.hinton.rows import RowsSettings
-from moist.recipes.hinton.studying import costs_of, run_after_shared, system_entry, total_seconds
+from moist.recipes.hinton.studying import run_after_shared, total_seconds
 from moist.recipes.results import spread
 from moist.recipes.study import StudyRequest, study_document
 from moist.training import Job, JobResult, JobsSettings
@@ -102,14 +102,12 @@ def _document(
     results: Mapping[str, JobResult],
 ) -> dict[str, Any]:
     data = digits_facts(settings)
-    plain = costs_of(plain_network(settings.units))
-    costs = {"teacher": costs_of(teacher_network(settings)), "plain": plain, "hard_few": plain, "soft_few": plain}
+    small = plain_network(settings.units)
+    networks = {"teacher": teacher_network(settings), "plain": small, "hard_few": small, "soft_few": small}
     seeds = range(request.seeds)
     systems = {
-        TITLES.get(name, name): system_entry(
-            [test_errors(settings, results[f"{name}-{seed}"].folder) for seed in seeds], data["test"], cost
-        )
-        for name, cost in costs.items()
+        TITLES.get(name, name): digits_entry(settings, network, [results[f"{name}-{seed}"].folder for seed in seeds])
+        for name, network in networks.items()
     }
     curves = {name: [results[f"{name}-{seed}"].value["curve"] for seed in seeds] for name in ARMS}
     bound, hard, soft = (systems[name]["accuracy"]["mean"] for name in ("hard_all", *ARMS))
