@@ -24,12 +24,13 @@ ERRORS_ONLY = 3
 
 class _Session:
     def __init__(self, session: ort.InferenceSession) -> None:
-        self._session = session
+        # The library's wrapper looks up each input's name and type again in every run; what it wraps takes the same.
+        self._run = getattr(session, "_sess", session).run
         self._names = [each.name for each in session.get_inputs()]
         self._outputs = [each.name for each in session.get_outputs()]
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        outputs: list[np.ndarray] = self._session.run(self._outputs, dict(zip(self._names, inputs)))
+        outputs: list[np.ndarray] = self._run(self._outputs, dict(zip(self._names, inputs)), None)
         return outputs
 
 

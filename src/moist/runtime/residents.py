@@ -82,8 +82,7 @@ class Residents(Generic[T]):
         Where all that could make room are in use, wait for one, not overtaken by others. The work must not use another
         number, lest two wait for each other.
         """
-        with self._entrance:
-            found = self._take(k)
+        found = self._take(k)
         try:
             return work(found)
         finally:
@@ -92,15 +91,21 @@ class Residents(Generic[T]):
 
     def _take(self, k: int) -> T:
         with self._lock:
+            if k in self._open and not self._awaited:
+                return self._lend(k)
+        with self._entrance, self._lock:
             while k not in self._open and not self._make_room(self._sizes[k]):
                 self._awaited = True
                 self._freed.wait()
                 self._awaited = False
             if k not in self._open:
                 self._open[k] = self._open_one(k)
-            self._open.move_to_end(k)
-            self._users[k] += 1
-            return self._open[k]
+            return self._lend(k)
+
+    def _lend(self, k: int) -> T:
+        self._open.move_to_end(k)
+        self._users[k] += 1
+        return self._open[k]
 
     def _give_back(self, k: int) -> None:
         with self._lock:
