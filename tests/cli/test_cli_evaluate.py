@@ -57,12 +57,39 @@ def test_columns_and_categories_are_matched_by_name(table_bundle, things, run_js
     assert run_json("evaluate", table_bundle, "--split", "all") == {**result, "data": result["data"]}
 
 
+def test_other_data_are_measured_whole_however_few(table_bundle, run_json, run, tmp_path):
+    path = tmp_path / "new.csv"
+    path.write_text("size,colour,answer\n3,red,no\n")
+    result = run_json("evaluate", table_bundle, "--data", path)
+    assert (result["num_examples"], result["split"]) == (1, "all")
+    code, _, err = run("evaluate", table_bundle, "--data", path, "--split", "validation")
+    assert code == 2
+    assert "new has no validation part, only train; choose another --split, or all" in err
+
+
+def test_the_file_of_the_training_keeps_its_parts(table_bundle, things, run_json, monkeypatch):
+    own = run_json("evaluate", table_bundle)
+    assert (own["split"], own["num_examples"]) == ("test", 6)
+    monkeypatch.chdir(things.parent)
+    assert run_json("evaluate", table_bundle, "--data", things.name) == own
+
+
+def test_parts_of_other_data_are_kept_apart(table_bundle, things, run_json, tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    lines = things.read_text().splitlines()
+    for name, rows in (("train", lines[1:21]), ("test", lines[21:])):
+        (folder / f"{name}.csv").write_text("\n".join([lines[0], *rows]))
+    assert run_json("evaluate", table_bundle, "--data", folder)["num_examples"] == 10
+    assert run_json("evaluate", table_bundle, "--data", folder, "--split", "all")["num_examples"] == 30
+
+
 def test_deferred_inputs_cost_the_generalist_too(text_bundle, run_json, tmp_path):
     path = tmp_path / "questions.csv"
     path.write_text(
         "text,label\n" + "".join(f"my {('card', 'train')[i % 2]} {i},{('card', 'train')[i % 2]}\n" for i in range(20))
     )
-    result = run_json("evaluate", text_bundle, "--data", path, "--split", "all")
+    result = run_json("evaluate", text_bundle, "--data", path)
     costs = inspect_bundle(text_bundle)["costs"]
     assert result["deferred"] == 1.0
     assert result["active_macs"] == pytest.approx(costs["active"]["macs"] + costs["generalist"]["macs"])

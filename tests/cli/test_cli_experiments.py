@@ -9,14 +9,16 @@ PROGRAM = """
 import sys
 from moist.cli import main
 assert main(["reproduce", "--list"]) == 0
+assert main(["reproduce", "leter"]) == 2
 heavy = {"torch", "numpy", "pydantic", "yaml", "rich"} & set(sys.modules)
 assert not heavy, heavy
 """
 
 
-def test_the_list_is_told_without_loading_anything_heavy():
+def test_the_list_and_a_misspelt_name_are_told_without_loading_anything_heavy():
     answer = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
+    assert "Did you mean 'letter'?" in answer.stderr
     assert [line.split()[0] for line in answer.stdout.splitlines()] == [*RECIPES, *STUDIES]
 
 

@@ -120,7 +120,7 @@ def test_ctrl_c_is_code_130_and_says_how_to_go_on(failing, monkeypatch, run):
     def interrupt(_):
         raise KeyboardInterrupt
 
-    fake = types.SimpleNamespace(run_distill=interrupt, run_reproduce=interrupt)
+    fake = types.SimpleNamespace(run_distill=interrupt, run_experiment=interrupt)
     monkeypatch.setitem(sys.modules, "moist.cli.recipes", fake)
     for command in ("distill", "reproduce"):
         code, _, err = run(command, "digits")

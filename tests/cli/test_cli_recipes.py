@@ -31,7 +31,7 @@ def calls(monkeypatch):
     monkeypatch.setattr(recipes, "DistillSettings", TinySettings)
     monkeypatch.setattr(recipes, "distill", distill)
     monkeypatch.setattr(recipes, "reproduce", reproduce)
-    monkeypatch.setattr("moist.cli.recipes.experiments", lambda: {"letter": "26 letters"})
+    monkeypatch.setattr("moist.cli.experiments.experiments", lambda: {"letter": "26 letters"})
     monkeypatch.setattr(recipes, "format_table", lambda metrics: f"table of {metrics['name']}")
     return noted
 

@@ -43,7 +43,7 @@ def test_another_split_may_name_its_numbers_in_another_order():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (raw([0, None, 1]), r"1 of 3 in the label column have none \(first: row 1\)"),
+        (raw([0, None, 1]), r"1 of 3 in the label column have none \(first: row 2\)"),
         (raw([0.0, float("nan")]), "have none"),
         (raw(["a", " "]), "have none"),
         (raw([0.5, 1.0]), "whole numbers.*0.5"),

@@ -252,11 +252,11 @@ def test_where_no_label_is_found_the_remedy_names_that_too(load, tmp_path):
 def test_missing_texts_are_named_or_skipped(load, tmp_path, capsys):
     rows = [{"text": None if i == 4 else f"t{i}", "label": i % 2} for i in range(20)]
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
-    with pytest.raises(UserError, match=r"1 rows .* have none \(rows 4\)"):
+    with pytest.raises(UserError, match=r"1 rows .* have none \(rows 5\)"):
         load(path=str(tmp_path / "t.parquet"), kind="text")
     splits = load(path=str(tmp_path / "t.parquet"), kind="text", on_error="skip", test=0)
     assert len(splits.train) + len(splits.validation) == 19
-    assert "rows 4" in " ".join(capsys.readouterr().err.split())
+    assert "rows 5" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_test_part_elsewhere(load, tmp_path):
@@ -304,7 +304,7 @@ def test_user_errors_name_the_rule_and_the_remedy(load, tmp_path, digit_images, 
         ({"path": one, "kind": "text", "input_column": "labels"}, "Did you mean 'label'"),
         ({"path": one, "kind": "tabular", "label_column": "lable"}, "Did you mean 'label'.*Columns: x, label"),
         ({"path": empty, "kind": "tabular"}, "at least one example"),
-        ({"path": gaps, "kind": "tabular"}, r"1 of 3 .* have none \(first: row 1\)"),
+        ({"path": gaps, "kind": "tabular"}, r"1 of 3 .* have none \(first: row 2\)"),
         ({"path": str(tmp_path / "split"), "kind": "tabular"}, r"also has \[c\], the classes are \[a, b\]"),
         ({"path": str(tmp_path / "sizes")}, "all images must have one size.*image_size"),
         ({"path": str(tmp_path / "sizes"), "kind": "text"}, "holds images, got kind: text"),

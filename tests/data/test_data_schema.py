@@ -67,8 +67,8 @@ def test_of_many_columns_the_first_are_listed():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["12", "twelve"], "column 'age' must hold numbers.*row 1 of the table holds 'twelve'"),
-        ([1.0, float("inf")], "must be finite.*'age'.*row 1"),
+        (["12", "twelve"], "column 'age' must hold numbers.*row 2 of the table holds 'twelve'"),
+        ([1.0, float("inf")], "must be finite.*'age'.*row 2"),
         ([1e300, 1.0], "fit in 32 bits"),
         ([[1], [2]], "column 'age' must hold numbers.*list"),
     ],

@@ -29,7 +29,7 @@ def test_rows_become_numbers_and_codes():
     ("row", "words"),
     [
         ({"size": 1, "color": "blue"}, "must have a column 'colour'.*Did you mean 'color'"),
-        ({"size": "big", "colour": "blue"}, "column 'size' must hold numbers.*row 0 holds 'big'"),
+        ({"size": "big", "colour": "blue"}, "column 'size' must hold numbers.*row 1 holds 'big'"),
         ({"size": "1_000", "colour": "blue"}, "must hold numbers"),
         ({"size": [1], "colour": "blue"}, "must hold numbers"),
         ({"size": 1e39, "colour": "blue"}, "fit in 32 bits"),

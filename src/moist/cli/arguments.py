@@ -132,7 +132,7 @@ def _add_reproduce(commands: Any) -> None:
     parser = _add_command(
         commands,
         "reproduce",
-        "moist.cli.recipes:run_reproduce",
+        "moist.cli.experiments:run_reproduce",
         "run an experiment of the results table, or of a paper",
         "Run a named experiment and write its numbers to DIR/NAME.json. The same command again goes on where it\n"
         "stopped.",
@@ -162,7 +162,7 @@ def _add_evaluate(commands: Any) -> None:
         "measure a bundle on labelled data",
         "Measure a bundle: accuracy, negative log-likelihood (nats), calibration error, the share of inputs that each\n"
         "specialist serves, and the mean cost of an input. Classes are matched by name.",
-        ["moist evaluate runs/digits/bundle", "moist evaluate runs/mine/bundle --data new.csv --split all --json"],
+        ["moist evaluate runs/digits/bundle", "moist evaluate runs/mine/bundle --data new.csv --json"],
     )
     _add_loading(parser)
     parser.add_argument(
@@ -171,8 +171,7 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--split",
         choices=("train", "validation", "test", "all"),
-        default="test",
-        help="which part; a file without parts is cut as for training, 'all' takes every row (default: test)",
+        help="which part (default: test; other data than those of the training, without parts: all)",
     )
     parser.add_argument("--top-k", type=_top_k, metavar="K", help="ask the K best specialists, or 'all'")
     _add_json(parser)

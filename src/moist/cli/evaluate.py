@@ -13,7 +13,7 @@ from moist.cli.matching import match_inputs, match_target
 from moist.cli.opening import open_bundle
 from moist.cli.output import print_columns, print_json, short
 from moist.config import load_config
-from moist.data import DataSettings, IndexedDataset, load_dataset
+from moist.data import DataSettings, IndexedDataset, load_dataset, load_parts
 from moist.data.catalog import BUILT_IN
 from moist.evaluation import evaluate
 from moist.mixture import MixtureOfSpecialists, Prediction, inspect_bundle
@@ -32,13 +32,13 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     manifest = inspect_bundle(arguments.bundle)
     _choose_top_k(mixture, arguments.top_k)
     settings = data_settings(arguments.data, manifest)
-    parts = _parts(settings, arguments.split)
+    split, parts = _choose_parts(_read(settings, manifest), arguments.split)
     assert mixture.schema is not None
     schema = mixture.schema
     target = np.concatenate([match_target(part, mixture.classes) for part in parts])
     raw = np.concatenate([match_inputs(part, schema) for part in parts])
     result = _measure(mixture.predict_all(raw), target, manifest)
-    result = {"bundle": manifest["path"], "data": parts[0].name, "split": arguments.split, **result}
+    result = {"bundle": manifest["path"], "data": parts[0].name, "split": split, **result}
     if arguments.json:
         print_json(result)
     else:
@@ -68,17 +68,35 @@ def data_settings(data: str | None, manifest: Mapping[str, Any]) -> DataSettings
         return DataSettings(name=data)
     if not Path(data).exists():
         raise UserError(f"--data must be a built-in data set (moist data list) or a path, there is no {data}; mend it")
+    if _made_from(data, manifest):
+        return load_config(DataSettings, {**(stored or {}), "path": data})
     layout = {key: value for key, value in (stored or {}).items() if key in LAYOUT}
     return load_config(DataSettings, {**layout, "kind": manifest["input"]["kind"], "path": data})
 
 
-def _parts(settings: DataSettings, split: str) -> list[IndexedDataset]:
+def _made_from(path: str, manifest: Mapping[str, Any]) -> bool:
+    own = (manifest["config"] or {}).get("data", {}).get("path")
+    return own is not None and Path(path).resolve() == Path(own).resolve()
+
+
+def _read(settings: DataSettings, manifest: Mapping[str, Any]) -> dict[str, IndexedDataset]:
+    """Return the parts of the data by name: of those that the bundle was made from, as they were cut for training."""
+    if settings.path is not None and not _made_from(settings.path, manifest):
+        return load_parts(settings, default_cache_dir())
     splits = load_dataset(settings, default_cache_dir())
-    names = ("train", "validation", "test") if split == "all" else (split,)
-    parts: list[IndexedDataset] = [part for name in names if (part := getattr(splits, name)) is not None]
-    if not parts:
-        raise UserError(f"{splits.train.name} has no {split} part; choose another --split")
-    return parts
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+def _choose_parts(parts: Mapping[str, IndexedDataset], split: str | None) -> tuple[str, list[IndexedDataset]]:
+    """Return what was asked for and its parts: by default the test part, or all where there is nothing but one part."""
+    split = split or ("all" if len(parts) == 1 else "test")
+    if split == "all":
+        return split, list(parts.values())
+    if split not in parts:
+        name = parts["train"].name
+        raise UserError(f"{name} has no {split} part, only {' and '.join(parts)}; choose another --split, or all")
+    return split, [parts[split]]
 
 
 def _measure(prediction: Prediction, target: np.ndarray, manifest: Mapping[str, Any]) -> dict[str, Any]:

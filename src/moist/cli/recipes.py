@@ -1,4 +1,4 @@
-"""``moist distill`` and ``moist reproduce``."""
+"""``moist distill``, and ``moist reproduce`` once its experiment is known."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from typing import Any
 
 from moist import recipes
 from moist.cli.output import print_json
-from moist.config import load_config, nearest
-from moist.experiments import experiments
+from moist.config import load_config
 from moist.progress import say
-from moist.types import UserError
 
-__all__ = ["run_distill", "run_reproduce"]
+__all__ = ["run_distill", "run_experiment"]
 
 
 def run_distill(arguments: argparse.Namespace) -> None:
@@ -28,14 +26,8 @@ def run_distill(arguments: argparse.Namespace) -> None:
         say(f"bundle: {out / 'bundle'}\nreport: {out / 'report.html'}")
 
 
-def run_reproduce(arguments: argparse.Namespace) -> None:
-    """Run a named experiment."""
-    known = experiments()
-    if arguments.name not in known:
-        raise UserError(
-            f"reproduce needs the name of an experiment, got {arguments.name or 'none'}. "
-            f"{nearest(arguments.name or '', known)} (moist reproduce --list)"
-        )
+def run_experiment(arguments: argparse.Namespace) -> None:
+    """Run a named experiment and print its table and verdict."""
     metrics = recipes.reproduce(
         arguments.name,
         budget=arguments.budget,

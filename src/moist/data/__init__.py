@@ -5,7 +5,7 @@ from moist.data.catalog import FoundDataset, data_root, find_file, list_datasets
 from moist.data.dataset import DataSplits, IndexedDataset
 from moist.data.image_transform import ImageTransform
 from moist.data.inputs import read_inputs
-from moist.data.load import load_dataset
+from moist.data.load import load_dataset, load_parts
 from moist.data.loader import Loader
 from moist.data.pictures import UnreadableImage, count_pixels, decode_image
 from moist.data.schema import Column, ImageSchema, Schema, TableSchema, TextSchema, schema_from_dict
@@ -43,6 +43,7 @@ __all__ = [
     "fit_transform",
     "list_datasets",
     "load_dataset",
+    "load_parts",
     "read_inputs",
     "schema_from_dict",
     "transform_from_dict",

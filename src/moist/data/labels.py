@@ -117,7 +117,7 @@ def _distinct(labels: RawLabels) -> tuple[np.ndarray, list[str]]:
         rows = np.flatnonzero(np.isin(indices, gone))
         raise UserError(
             f"every example needs a label; {len(rows)} of {len(indices)} in {labels.origin} have none (first: row "
-            f"{rows[0]}); drop those rows, or drop the label column to train on the teacher alone"
+            f"{rows[0] + 1}); drop those rows, or drop the label column to train on the teacher alone"
         )
     return indices, [_name(value, labels) for value in distinct]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from moist.data.split import cut
 from moist.progress import say
 from moist.types import UserError
 
-__all__ = ["load_dataset"]
+__all__ = ["load_dataset", "load_parts"]
 
 ROWS_SHOWN = 10
 
@@ -51,8 +53,36 @@ def load_dataset(settings: DataSettings, cache_dir: Path, quiet: bool = False) -
     Raises:
         UserError: the source is missing or damaged, lacks a column, holds one class only, and so on.
     """
+    with _told_if_damaged(settings):
+        source, space, parts = _read_parts(settings, cache_dir, quiet)
+        _cut_parts(parts, settings)
+        _check_classes(parts["train"], space)
+        splits = _datasets(source, space, parts)
+        return DataSplits(_limited(splits["train"], settings), splits["validation"], splits.get("test"))
+
+
+def load_parts(settings: DataSettings, cache_dir: Path, quiet: bool = False) -> dict[str, IndexedDataset]:
+    """Read the parts that a source has, whole: nothing is cut off or left out, and one class will do.
+
+    Args:
+        settings: what to read and how; ``validation``, ``test`` and ``limit`` mean nothing here.
+        cache_dir: folder of the caches.
+        quiet: show no progress.
+
+    Returns:
+        ``train``, which is everything where the source has no parts, and ``validation`` and ``test`` where it has them.
+
+    Raises:
+        UserError: the source is missing or damaged, or lacks a column.
+    """
+    with _told_if_damaged(settings):
+        return _datasets(*_read_parts(settings, cache_dir, quiet))
+
+
+@contextmanager
+def _told_if_damaged(settings: DataSettings) -> Iterator[None]:
     try:
-        return _load(settings, cache_dir, quiet)
+        yield
     except (UnicodeDecodeError, pa.ArrowException) as error:
         raise UserError(
             f"data must be readable, those of {settings.path or settings.name} are damaged ({error}); get them again, "
@@ -60,21 +90,24 @@ def load_dataset(settings: DataSettings, cache_dir: Path, quiet: bool = False) -
         ) from None
 
 
-def _load(settings: DataSettings, cache_dir: Path, quiet: bool) -> DataSplits:
+def _read_parts(
+    settings: DataSettings, cache_dir: Path, quiet: bool
+) -> tuple[Source, LabelSpace | None, dict[str, _Rows]]:
     source = open_source(settings)
     space = _label_space(source, settings, quiet)
-    parts = {}
+    parts: dict[str, _Rows] = {}
     like: ImageSchema | None = None
     for split in ("train", "validation", "test"):
         if split in source.parts:
             parts[split] = _read(source, split, space, settings, like, cache_dir, quiet)
             if like is None and source.kind == "vision":
                 like = ImageSchema(*parts[split].inputs.shape[1:])
-    _cut_parts(parts, settings)
-    _check_classes(parts["train"], space)
-    schema = _schema(source, parts["train"], like)
-    splits = {split: _dataset(source, split, rows, space, schema) for split, rows in parts.items()}
-    return DataSplits(_limited(splits["train"], settings), splits["validation"], splits.get("test"))
+    return source, space, parts
+
+
+def _datasets(source: Source, space: LabelSpace | None, parts: Mapping[str, _Rows]) -> dict[str, IndexedDataset]:
+    schema = _schema(source, parts["train"])
+    return {split: _dataset(source, split, rows, space, schema) for split, rows in parts.items()}
 
 
 def _label_space(source: Source, settings: DataSettings, quiet: bool) -> LabelSpace | None:
@@ -115,7 +148,7 @@ def _present_texts(rows: _Rows, settings: DataSettings) -> _Rows:
     missing = np.flatnonzero([text is None for text in rows.inputs])
     if not len(missing):
         return rows
-    shown = ", ".join(str(row) for row in missing[:ROWS_SHOWN])
+    shown = ", ".join(str(row + 1) for row in missing[:ROWS_SHOWN])
     if settings.on_error == "raise":
         raise UserError(
             f"every example needs a text; {len(missing)} rows of {rows.origin} have none (rows {shown}); "
@@ -146,9 +179,9 @@ def _check_classes(train: _Rows, space: LabelSpace | None) -> None:
         )
 
 
-def _schema(source: Source, train: _Rows, like: ImageSchema | None) -> Schema:
-    if like is not None:
-        return like
+def _schema(source: Source, train: _Rows) -> Schema:
+    if source.kind == "vision":
+        return ImageSchema(*train.inputs.shape[1:])
     return source.text or fit_table_schema(train.inputs, train.origin)
 
 

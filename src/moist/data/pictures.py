@@ -77,7 +77,7 @@ def row_pictures(rows: Rows, column: str) -> Pictures:
     """Return the pictures in a column of a table: bytes, or {bytes, path} as Hugging Face ``datasets`` writes them."""
 
     def read() -> Iterator[tuple[str, Encoded]]:
-        number = 0
+        number = 1
         for piece in rows.scan(column):
             for value in _values(piece):
                 yield _row_picture(value, f"{rows.origin} row {number}", rows.folder)

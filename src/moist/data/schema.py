@@ -185,7 +185,8 @@ def _numbers(values: pa.ChunkedArray, name: str, origin: str) -> np.ndarray:
         text = _strings(values)
         parsed = _parse(text)
         if parsed is None:
-            row, bad = next((i, v) for i, v in enumerate(text.to_pylist()) if v is not None and not _is_number(v))
+            told = enumerate(text.to_pylist(), start=1)
+            row, bad = next((row, value) for row, value in told if value is not None and not _is_number(value))
             raise UserError(
                 f"column {name!r} must hold numbers, as it did in training; row {row} of {origin} holds {bad!r}; "
                 "mend the row or leave the value empty"
@@ -202,8 +203,8 @@ def _numbers(values: pa.ChunkedArray, name: str, origin: str) -> np.ndarray:
     if too_large.any():
         row = int(np.flatnonzero(too_large)[0])
         raise UserError(
-            f"numbers must be finite and fit in 32 bits; column {name!r} of {origin} holds {array[row]} in row {row}; "
-            "mend the row or leave the value empty"
+            f"numbers must be finite and fit in 32 bits; column {name!r} of {origin} holds {array[row]} in row "
+            f"{row + 1}; mend the row or leave the value empty"
         )
     return array.astype(np.float32)
 

@@ -59,10 +59,10 @@ class TableColumns:
         for number, row in enumerate(rows):
             for i, column in enumerate(self.columns):
                 if column.name not in row:
-                    raise missing_column(column.name, list(row), f"row {number}")
+                    raise missing_column(column.name, list(row), f"row {number + 1}")
                 value = row[column.name]
                 if column.kind == "numeric":
-                    raw[number, i] = _number(value, column.name, number)
+                    raw[number, i] = _number(value, column.name, number + 1)
                 else:
                     raw[number, i] = codes[i].get(_category(value), np.nan)
         return raw
