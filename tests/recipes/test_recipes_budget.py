@@ -69,6 +69,9 @@ def test_convolutional_students_are_tried_with_late_branches_and_wide_ones(digit
         ({"budget": {"macs": 900}, "mixture": EXIT}, "specialists of one size, got mixture.exit"),
     ],
 )
-def test_what_cannot_be_searched_is_refused(digits: Make, tmp_path: Path, changes: dict, message: str) -> None:
+def test_what_cannot_be_searched_is_refused_before_the_teacher_speaks(
+    digits: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict, message: str
+) -> None:
+    monkeypatch.setattr("moist.recipes.workspace.load_teacher", lambda *_, **__: pytest.fail("the teacher was asked"))
     with pytest.raises(UserError, match=message):
         distill(digits(**changes), tmp_path / "run", quiet=True)

@@ -22,7 +22,7 @@ from moist.recipes.workspace import Workspace
 from moist.training import run_jobs
 from moist.types import UserError
 
-__all__ = ["choose_shape"]
+__all__ = ["check_budget", "choose_shape"]
 
 DOMAINS = (2, 4, 8, 16, 32)
 TAILS = (1.0, 1.5)  # width of a specialist's own layers over the shared trunk's
@@ -80,9 +80,9 @@ def choose_shape(
     (arXiv 1502.07943): successive halving, here by thirds.
     """
     settings = space.settings
+    check_budget(space)
     if settings.budget.macs is None:
         return space, None
-    _check(space)
     shapes = _candidates(space)
     rounds: list[list[dict[str, Any]]] = []
     for epochs in _schedule(len(shapes), settings.training.epochs):
@@ -98,7 +98,15 @@ def choose_shape(
     return replace(space, settings=chosen.settings), tried
 
 
-def _check(space: Workspace) -> None:
+def check_budget(space: Workspace) -> None:
+    """Check that :func:`choose_shape` can find a shape; it needs nothing that the teacher says.
+
+    Raises:
+        UserError: as :func:`choose_shape`.
+    """
+    budget = space.settings.budget.macs
+    if budget is None:
+        return
     method = space.settings.mixture.method
     if method != "joint":
         raise UserError(
@@ -112,6 +120,12 @@ def _check(space: Workspace) -> None:
         raise UserError(
             "budget.macs needs a labelled validation part to choose on, got none; set data.validation above 0, give "
             "labels, or choose the widths yourself"
+        )
+    cheapest = min(_shape(space, kind, 1).macs for kind in _kinds(space))
+    if cheapest > budget:
+        raise UserError(
+            f"budget.macs must pay for a mixture, got {budget:g}; the cheapest of family "
+            f"{space.settings.student.family!r} costs {cheapest:.4g} per input: raise it or change student.family"
         )
 
 
@@ -128,12 +142,6 @@ def _candidates(space: Workspace) -> list[_Shape]:
     budget = float(space.settings.budget.macs or 0)
     widest = {kind: _widest(space, kind, budget) for kind in _kinds(space)}
     found = [shape for shape in widest.values() if shape is not None]
-    if not found:
-        cheapest = min(_shape(space, kind, 1).macs for kind in widest)
-        raise UserError(
-            f"budget.macs must pay for a mixture, got {budget:g}; the cheapest of family "
-            f"{space.settings.student.family!r} costs {cheapest:.4g} per input: raise it or change student.family"
-        )
     most = max(shape.macs for shape in found)
     return [shape for shape in found if shape.macs >= min(WORTH_TRYING * budget, most)]
 

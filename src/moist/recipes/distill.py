@@ -9,7 +9,7 @@ from typing import Any
 from moist.config import dump_config
 from moist.mixture import save_bundle
 from moist.progress import say
-from moist.recipes.budget import choose_shape
+from moist.recipes.budget import check_budget, choose_shape
 from moist.recipes.describe import describe
 from moist.recipes.measure import Measured, measure
 from moist.recipes.plan import Plan, make_plan
@@ -51,10 +51,9 @@ def distill(settings: DistillSettings, out: Path, *, quiet: bool = False) -> Map
 
 
 def _distill(settings: DistillSettings, out: Path, key: str, quiet: bool) -> Mapping[str, Any]:
-    folder, space = prepare(settings, quiet=quiet)
+    folder, space = prepare(settings, check=_check, quiet=quiet)
     space, search = choose_shape(space, folder, out, quiet=quiet)
     settings = space.settings
-    _check_size(space)
     plan = make_plan(space, folder, out, settings.seed)
     # Only now, so that settings that cannot work leave no folder behind.
     dump_config(settings, out / "config.yaml")
@@ -97,9 +96,10 @@ def finish_seed(space: Workspace, plan: Plan, out: Path) -> Measured:
     return measured
 
 
-def _check_size(space: Workspace) -> None:
+def _check(space: Workspace) -> None:
+    check_budget(space)
     examples, domains = len(space.splits.train), space.settings.mixture.num_domains
-    if examples < 2 * domains:
+    if space.settings.budget.macs is None and examples < 2 * domains:
         raise UserError(
             f"num_domains must leave at least 2 training examples to each specialist, got num_domains={domains} for "
             f"{examples} examples; lower mixture.num_domains"

@@ -10,7 +10,7 @@ from typing import Any
 from moist.config import ConfigError, dump_config, load_config, nearest
 from moist.experiments import RECIPES, STUDIES, Recipe, experiments
 from moist.importing import import_callable
-from moist.recipes.budget import choose_shape
+from moist.recipes.budget import check_budget, choose_shape
 from moist.recipes.configs import shipped_configs
 from moist.recipes.describe import describe
 from moist.recipes.distill import finish_seed, total_seconds
@@ -75,7 +75,7 @@ def reproduce(
 def _reproduce(recipe: Recipe, request: StudyRequest) -> dict[str, Any]:
     trial = recipe.small if request.budget == "small" else ()
     settings = load_config(DistillSettings, shipped_configs()[recipe.config], [*trial, *request.overrides])
-    folder, space = prepare(settings, quiet=request.quiet)
+    folder, space = prepare(settings, check=check_budget, quiet=request.quiet)
     name, every_seed, seeds, out = request.name, recipe.every_seed, request.seeds, request.out
     space, search = choose_shape(space, folder, out, quiet=request.quiet)
     settings = space.settings

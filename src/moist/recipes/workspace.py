@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,8 +103,15 @@ class Workspace:
         return self.transform.to_tensor(self.inputs("train", limit))
 
 
-def prepare(settings: DistillSettings, *, quiet: bool = False) -> tuple[Path, Workspace]:
+def prepare(
+    settings: DistillSettings, *, check: Callable[[Workspace], None] | None = None, quiet: bool = False
+) -> tuple[Path, Workspace]:
     """Load the data, fit the transform, and let the teacher speak once of every view; all of it is cached.
+
+    Args:
+        settings: of the run.
+        check: raises what is wrong with settings and data before the teacher speaks, which may take hours.
+        quiet: show no progress.
 
     Returns:
         The folder from which any process can open the same workspace, and the workspace.
@@ -114,10 +122,11 @@ def prepare(settings: DistillSettings, *, quiet: bool = False) -> tuple[Path, Wo
         raise UserError(
             "data without labels need the names of the classes, got none; set data.classes to the teacher's"
         )
-    # Before the teacher speaks, which may take hours.
     check_reads(settings.student, splits.train.kind)
     transform = fit_transform(splits.train, settings.transform)
     workspace = Workspace(settings, splits, transform, {}, {})
+    if check is not None:
+        check(workspace)
     folder = cache_dir / "workspaces" / _key(workspace)
     if not _is_whole(folder):
         teacher = load_teacher(settings.teacher, splits, quiet=quiet)
