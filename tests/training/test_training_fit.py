@@ -237,6 +237,31 @@ def test_gradients_are_clipped():
     assert steep.weight.item() == pytest.approx(clipped.weight.item(), rel=1e-4)
 
 
+AVERAGED = PLAIN.model_copy(update={"average": 0.2})
+
+
+def test_averaged_weights_by_hand():
+    # The rate is 0.25 in the first step and 0.5 from then on; the mean is of steps 9 and 10.
+    task = Slope()
+    fit(task, Nothing(), AVERAGED, seed=0)
+    assert task.weight.item() == pytest.approx(-(4.25 + 4.75) / 2)
+
+
+@pytest.mark.parametrize("cut", [8, 9])
+def test_an_average_is_resumed(tmp_path, cut):
+    task, checkpoint = Slope(), tmp_path / "checkpoint.pt"
+    fit(Slope(), Nothing(), AVERAGED, seed=0, checkpoint=checkpoint, max_steps=cut)
+    fit(task, Nothing(), AVERAGED, seed=0, checkpoint=checkpoint)
+    assert task.weight.item() == pytest.approx(-(4.25 + 4.75) / 2)
+
+
+def test_averaging_is_refused_where_it_cannot_be_right():
+    with pytest.raises(ValueError, match="must either settle or average"):
+        TrainingSettings(settle=0.1, average=0.5)
+    with pytest.raises(UserError, match="0 for a network with batch normalisation"):
+        fit(Decaying(), Nothing(), AVERAGED, seed=0)
+
+
 class Decaying(nn.Module):
     """Parameters of many kinds, of which the loss wants nothing: only weight decay moves them."""
 

@@ -61,6 +61,13 @@ class TrainingSettings(Settings):
         description="fraction of the steps at the end at a hundredth of the peak, where the cosine then ends: training "
         "stops when nothing is gained any more",
     )
+    average: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="fraction of the steps at the end whose weights are averaged into the trained ones; the learning "
+        "rate then stays at its peak instead of following the cosine; not for networks with batch normalisation",
+    )
     gradient_clip: float | None = Field(5.0, gt=0, description="longest gradient; a longer one is scaled down to it")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="`bfloat16` runs the forward pass under autocast; weights and losses stay float32"
@@ -75,6 +82,11 @@ class TrainingSettings(Settings):
             raise ValueError(
                 f"warmup and settle must leave some of the steps to the cosine, got {self.warmup} and {self.settle}; "
                 "lower either"
+            )
+        if self.settle and self.average:
+            raise ValueError(
+                f"training must either settle or average its weights, got {self.settle} and {self.average}; set one "
+                "to 0"
             )
         return self
 
@@ -93,7 +105,8 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train ``task`` in place: backward, clip, step, log, checkpoint.
 
-    The learning rate rises linearly over the warm-up, then falls along a cosine. With ``checkpoint`` the state
+    The learning rate rises linearly over the warm-up, then falls along a cosine; where weights are averaged (Izmailov
+    et al. 2018, arXiv 1803.05407), it does not fall. With ``checkpoint`` the state
     is saved every half minute, at ``max_steps``, and where ``advance`` ends the run; a later call with the same
     arguments goes on from there, bit for bit on a CPU with the same number of threads.
 
@@ -117,8 +130,11 @@ def fit(
         One entry per finished epoch: the mean of every value that the task returned.
 
     Raises:
-        UserError: the loss is not finite, or the checkpoint is damaged or of another task.
+        UserError: the loss is not finite, the checkpoint is damaged or of another task, or weights are to be averaged
+            though batch normalisation keeps statistics of each step's.
     """
+    if settings.average:
+        _refuse_batch_norm(task)
     ranks = Ranks.current()
     torch.manual_seed(seed)
     optimizer = _build_optimizer(task, settings)
@@ -127,6 +143,7 @@ def fit(
     total = settings.epochs * steps_per_epoch
     last = total if max_steps is None else min(max_steps, total)
     begin, length = (first_step, last - first_step) if own_schedule else (0, total)
+    average_from = begin + length - round(settings.average * length)
     run.load()
     ranks.check_same(run.step)
     if not ranks.first:
@@ -142,13 +159,48 @@ def fit(
             _set_learning_rate(optimizer, settings, run.step - begin, length)
             values = _train_step(together, batch, optimizer, settings, (run.step - begin) / length, ranks)
             run.record(values, last_of_epoch=(run.step + 1) % steps_per_epoch == 0)
+            if run.step > average_from:
+                run.mean.add()
             run.report(advance, f"loss {values['loss']:.3f}")
             run.save_now_and_then()
     if run.step < total:
         run.save()
     else:
+        run.mean.put()
         task.eval()
     return run.history
+
+
+def _refuse_batch_norm(task: nn.Module) -> None:
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in task.modules()):
+        raise UserError(
+            "training.average must be 0 for a network with batch normalisation, whose statistics are of the weights of "
+            "each step and not of their mean; set it to 0, or take a network without"
+        )
+
+
+class _Mean:
+    """The mean of a task's trained weights over steps; none before the first."""
+
+    def __init__(self, task: nn.Module) -> None:
+        self.weights = [p for p in task.parameters() if p.requires_grad]
+        self.values: list[Tensor] = []
+        self.count = 0
+
+    @torch.no_grad()
+    def add(self) -> None:
+        """Count the weights as they are now."""
+        self.count += 1
+        if not self.values:
+            self.values = [weight.detach().clone() for weight in self.weights]
+        for value, weight in zip(self.values, self.weights, strict=True):
+            value.lerp_(weight, 1 / self.count)
+
+    @torch.no_grad()
+    def put(self) -> None:
+        """Give the task the mean, if there is one."""
+        for value, weight in zip(self.values, self.weights):
+            weight.copy_(value)
 
 
 class _Run:
@@ -159,6 +211,7 @@ class _Run:
     ) -> None:
         self.task, self.optimizer, self.checkpoint = task, optimizer, checkpoint
         self.step = first_step
+        self.mean = _Mean(task)
         self.history: list[dict[str, float]] = []
         self._sums: dict[str, float] = {}
         self._count = 0
@@ -198,6 +251,8 @@ class _Run:
             "history": self.history,
             "sums": self._sums,
             "count": self._count,
+            "mean": self.mean.values,
+            "averaged": self.mean.count,
         }
         write_atomic(self.checkpoint, lambda partial: torch.save(state, partial))
         self._saved_at = time.monotonic()
@@ -219,6 +274,7 @@ class _Run:
         torch.set_rng_state(state["random"])
         self.step, self.history = state["step"], state["history"]
         self._sums, self._count = state["sums"], state["count"]
+        self.mean.values, self.mean.count = state.get("mean", []), state.get("averaged", 0)
 
 
 def _build_optimizer(task: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
@@ -237,19 +293,25 @@ def _build_optimizer(task: nn.Module, settings: TrainingSettings) -> torch.optim
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: TrainingSettings, step: int, total: int) -> None:
-    rate = settings.learning_rate * learning_rate_factor(step, total, settings.warmup, settings.settle)
+    constant = settings.average > 0
+    rate = settings.learning_rate * learning_rate_factor(
+        step, total, settings.warmup, settings.settle, constant=constant
+    )
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
-def learning_rate_factor(step: int, total: int, warmup: float, settle: float = 0.0) -> float:
+def learning_rate_factor(step: int, total: int, warmup: float, settle: float = 0.0, *, constant: bool = False) -> float:
     """Return the share of the peak learning rate at ``step``.
 
-    A linear warm-up, then a cosine to zero; where training is to settle, to a hundredth, which then holds.
+    A linear warm-up, then a cosine to zero; where training is to settle, to a hundredth, which then holds. A constant
+    rate is the peak's after the warm-up.
     """
     rise, end = max(1, round(total * warmup)), total - round(total * settle)
     if step < rise:
         return (step + 1) / rise
+    if constant:
+        return 1.0
     lowest = SETTLED if settle else 0.0
     done = min(1.0, (step - rise) / max(1, end - rise))
     return lowest + (1 - lowest) * 0.5 * (1 + math.cos(math.pi * done))
