@@ -61,13 +61,6 @@ class TrainingSettings(Settings):
         description="fraction of the steps at the end at a hundredth of the peak, where the cosine then ends: training "
         "stops when nothing is gained any more",
     )
-    average: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="fraction of the steps at the end whose weights are averaged into the trained ones; the learning "
-        "rate then stays at its peak instead of following the cosine; not for networks with batch normalisation",
-    )
     gradient_clip: float | None = Field(5.0, gt=0, description="longest gradient; a longer one is scaled down to it")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="`bfloat16` runs the forward pass under autocast; weights and losses stay float32"
@@ -83,11 +76,6 @@ class TrainingSettings(Settings):
                 f"warmup and settle must leave some of the steps to the cosine, got {self.warmup} and {self.settle}; "
                 "lower either"
             )
-        if self.settle and self.average:
-            raise ValueError(
-                f"training must either settle or average its weights, got {self.settle} and {self.average}; set one "
-                "to 0"
-            )
         return self
 
 
@@ -102,13 +90,14 @@ def fit(
     first_step: int = 0,
     max_steps: int | None = None,
     own_schedule: bool = False,
+    average: float = 0.0,
 ) -> list[dict[str, float]]:
     """Train ``task`` in place: backward, clip, step, log, checkpoint.
 
     The learning rate rises linearly over the warm-up, then falls along a cosine; where weights are averaged (Izmailov
-    et al. 2018, arXiv 1803.05407), it does not fall. With ``checkpoint`` the state
-    is saved every half minute, at ``max_steps``, and where ``advance`` ends the run; a later call with the same
-    arguments goes on from there, bit for bit on a CPU with the same number of threads.
+    et al. 2018, arXiv 1803.05407), it does not fall. With ``checkpoint`` the state is saved every half minute, at
+    ``max_steps``, and where ``advance`` ends the run; a later call with the same arguments goes on from there, bit for
+    bit on a CPU with the same number of threads.
 
     Where this process has joined others (see :func:`moist.training.joined_ranks`), each trains on its share of every
     batch; the gradient is that of the whole batch, but for what a task computes over a batch: statistics of batch
@@ -125,6 +114,8 @@ def fit(
         max_steps: stop after this many steps in all, as an interruption would.
         own_schedule: let learning rate and progress run their whole course between ``first_step`` and ``max_steps``,
             instead of being those of this part of a longer training.
+        average: fraction of the steps at the end whose weights are averaged into the trained ones; the learning rate
+            then stays at its peak.
 
     Returns:
         One entry per finished epoch: the mean of every value that the task returned.
@@ -133,7 +124,7 @@ def fit(
         UserError: the loss is not finite, the checkpoint is damaged or of another task, or weights are to be averaged
             though batch normalisation keeps statistics of each step's.
     """
-    if settings.average:
+    if average:
         _refuse_batch_norm(task)
     ranks = Ranks.current()
     torch.manual_seed(seed)
@@ -143,7 +134,7 @@ def fit(
     total = settings.epochs * steps_per_epoch
     last = total if max_steps is None else min(max_steps, total)
     begin, length = (first_step, last - first_step) if own_schedule else (0, total)
-    average_from = begin + length - round(settings.average * length)
+    average_from = begin + length - round(average * length)
     run.load()
     ranks.check_same(run.step)
     if not ranks.first:
@@ -156,17 +147,18 @@ def fit(
     while run.step < last:
         epoch, done = divmod(run.step, steps_per_epoch)
         for batch in islice(batches.epoch(epoch), done, done + last - run.step):
-            _set_learning_rate(optimizer, settings, run.step - begin, length)
+            _set_learning_rate(optimizer, settings, run.step - begin, length, constant=average > 0)
             values = _train_step(together, batch, optimizer, settings, (run.step - begin) / length, ranks)
             run.record(values, last_of_epoch=(run.step + 1) % steps_per_epoch == 0)
             if run.step > average_from:
                 run.mean.add()
             run.report(advance, f"loss {values['loss']:.3f}")
             run.save_now_and_then()
+    if run.step == begin + length:
+        run.mean.put()
     if run.step < total:
         run.save()
     else:
-        run.mean.put()
         task.eval()
     return run.history
 
@@ -174,8 +166,8 @@ def fit(
 def _refuse_batch_norm(task: nn.Module) -> None:
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in task.modules()):
         raise UserError(
-            "training.average must be 0 for a network with batch normalisation, whose statistics are of the weights of "
-            "each step and not of their mean; set it to 0, or take a network without"
+            "average must be 0 for a network with batch normalisation, whose statistics are of each step's weights and "
+            "not of their mean; set it to 0, or take a network without"
         )
 
 
@@ -292,8 +284,9 @@ def _build_optimizer(task: nn.Module, settings: TrainingSettings) -> torch.optim
     return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 
 
-def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: TrainingSettings, step: int, total: int) -> None:
-    constant = settings.average > 0
+def _set_learning_rate(
+    optimizer: torch.optim.Optimizer, settings: TrainingSettings, step: int, total: int, *, constant: bool
+) -> None:
     rate = settings.learning_rate * learning_rate_factor(
         step, total, settings.warmup, settings.settle, constant=constant
     )

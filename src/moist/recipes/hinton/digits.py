@@ -91,7 +91,6 @@ class DigitsSettings(Settings):
         batch_size: int | None = None,
         learning_rate: float | None = None,
         optimizer: Literal["adamw", "sgd"] = "adamw",
-        average: float = 0.0,
     ) -> TrainingSettings:
         """Return how a network is trained: the forward pass in bfloat16, three times as fast where the CPU has it.
 
@@ -100,14 +99,12 @@ class DigitsSettings(Settings):
             batch_size: images in a step; None for the study's.
             learning_rate: its peak; None for the study's.
             optimizer: Adam, or gradient descent with momentum.
-            average: fraction of the steps at the end whose weights are averaged.
         """
         return TrainingSettings(
             epochs=epochs,
             optimizer=optimizer,
             batch_size=batch_size or self.batch_size,
             learning_rate=learning_rate or self.learning_rate,
-            average=average,
             gradient_clip=None,
             precision="bfloat16",
         )

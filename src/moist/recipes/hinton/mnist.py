@@ -123,10 +123,8 @@ def _seed_jobs(request: StudyRequest, settings: MnistSettings, first: Job, seed:
 def _averaged_job(request: StudyRequest, settings: MnistSettings, teacher: Job, seed: int) -> Job:
     """Return the job that trains a teacher further, at a constant learning rate, and averages its weights."""
     network = teacher_settings(settings, seed + SEEDS_APART)
-    training = settings.training(
-        settings.averaging_epochs, learning_rate=settings.averaging_rate, average=settings.averaged_share
-    )
-    network = network.model_copy(update={"training": training, "signals": False})
+    training = settings.training(settings.averaging_epochs, learning_rate=settings.averaging_rate)
+    network = network.model_copy(update={"training": training, "average": settings.averaged_share, "signals": False})
     return network_job(f"averaged-{seed}", network, request.out / f"averaged-{seed}", start=teacher)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -63,6 +64,7 @@ class NetworkSettings(Settings):
         rows: which training rows.
         student: the network.
         training: how it is trained.
+        average: fraction of its steps at the end whose weights are averaged; the learning rate then does not fall.
         loss: how it follows its teachers, where it has any.
         augment: how training images vary.
         views: augmented views of each image; 0 for one never seen before in every epoch.
@@ -77,6 +79,7 @@ class NetworkSettings(Settings):
     rows: RowsSettings = RowsSettings()
     student: StudentSettings
     training: TrainingSettings
+    average: float = Field(0.0, ge=0, lt=1)
     loss: LossSettings = LossSettings()
     augment: AugmentSettings = AugmentSettings()
     views: int = 0
@@ -190,6 +193,7 @@ def _fit_with_curve(
             checkpoint=folder / "checkpoint.pt",
             advance=advance,
             max_steps=stop,
+            average=settings.average,
         )
         if settings.curve:
             curve.append({"epoch": stop / len(loader), **_measured(student, validation, transform)})
