@@ -237,6 +237,32 @@ def test_gradients_are_clipped():
     assert steep.weight.item() == pytest.approx(clipped.weight.item(), rel=1e-4)
 
 
+def test_averaged_weights_by_hand():
+    # The rate is 0.25 in the first step and 0.5 from then on; the mean is of steps 9 and 10.
+    task = Slope()
+    fit(task, Nothing(), PLAIN, seed=0, average=0.2)
+    assert task.weight.item() == pytest.approx(-(4.25 + 4.75) / 2)
+
+
+def test_a_part_with_a_schedule_of_its_own_averages_its_own_end():
+    task = Slope()
+    fit(task, Nothing(20), PLAIN, seed=0, first_step=4, max_steps=14, own_schedule=True, average=0.2)
+    assert task.weight.item() == pytest.approx(-(4.25 + 4.75) / 2)
+
+
+@pytest.mark.parametrize("cut", [8, 9])
+def test_an_average_is_resumed(tmp_path, cut):
+    task, checkpoint = Slope(), tmp_path / "checkpoint.pt"
+    fit(Slope(), Nothing(), PLAIN, seed=0, average=0.2, checkpoint=checkpoint, max_steps=cut)
+    fit(task, Nothing(), PLAIN, seed=0, average=0.2, checkpoint=checkpoint)
+    assert task.weight.item() == pytest.approx(-(4.25 + 4.75) / 2)
+
+
+def test_averaging_is_refused_where_it_cannot_be_right():
+    with pytest.raises(UserError, match="0 for a network with batch normalisation"):
+        fit(Decaying(), Nothing(), PLAIN, seed=0, average=0.2)
+
+
 class Decaying(nn.Module):
     """Parameters of many kinds, of which the loss wants nothing: only weight decay moves them."""
 

@@ -90,12 +90,14 @@ def fit(
     first_step: int = 0,
     max_steps: int | None = None,
     own_schedule: bool = False,
+    average: float = 0.0,
 ) -> list[dict[str, float]]:
     """Train ``task`` in place: backward, clip, step, log, checkpoint.
 
-    The learning rate rises linearly over the warm-up, then falls along a cosine. With ``checkpoint`` the state
-    is saved every half minute, at ``max_steps``, and where ``advance`` ends the run; a later call with the same
-    arguments goes on from there, bit for bit on a CPU with the same number of threads.
+    The learning rate rises linearly over the warm-up, then falls along a cosine; where weights are averaged (Izmailov
+    et al. 2018, arXiv 1803.05407), it does not fall. With ``checkpoint`` the state is saved every half minute, at
+    ``max_steps``, and where ``advance`` ends the run; a later call with the same arguments goes on from there, bit for
+    bit on a CPU with the same number of threads.
 
     Where this process has joined others (see :func:`moist.training.joined_ranks`), each trains on its share of every
     batch; the gradient is that of the whole batch, but for what a task computes over a batch: statistics of batch
@@ -112,13 +114,18 @@ def fit(
         max_steps: stop after this many steps in all, as an interruption would.
         own_schedule: let learning rate and progress run their whole course between ``first_step`` and ``max_steps``,
             instead of being those of this part of a longer training.
+        average: fraction of the steps at the end whose weights are averaged into the trained ones; the learning rate
+            then stays at its peak.
 
     Returns:
         One entry per finished epoch: the mean of every value that the task returned.
 
     Raises:
-        UserError: the loss is not finite, or the checkpoint is damaged or of another task.
+        UserError: the loss is not finite, the checkpoint is damaged or of another task, or weights are to be averaged
+            though batch normalisation keeps statistics of each step's.
     """
+    if average:
+        _refuse_batch_norm(task)
     ranks = Ranks.current()
     torch.manual_seed(seed)
     optimizer = _build_optimizer(task, settings)
@@ -127,6 +134,7 @@ def fit(
     total = settings.epochs * steps_per_epoch
     last = total if max_steps is None else min(max_steps, total)
     begin, length = (first_step, last - first_step) if own_schedule else (0, total)
+    average_from = begin + length - round(average * length)
     run.load()
     ranks.check_same(run.step)
     if not ranks.first:
@@ -139,16 +147,52 @@ def fit(
     while run.step < last:
         epoch, done = divmod(run.step, steps_per_epoch)
         for batch in islice(batches.epoch(epoch), done, done + last - run.step):
-            _set_learning_rate(optimizer, settings, run.step - begin, length)
+            _set_learning_rate(optimizer, settings, run.step - begin, length, constant=average > 0)
             values = _train_step(together, batch, optimizer, settings, (run.step - begin) / length, ranks)
             run.record(values, last_of_epoch=(run.step + 1) % steps_per_epoch == 0)
+            if run.step > average_from:
+                run.mean.add()
             run.report(advance, f"loss {values['loss']:.3f}")
             run.save_now_and_then()
+    if run.step == begin + length:
+        run.mean.put()
     if run.step < total:
         run.save()
     else:
         task.eval()
     return run.history
+
+
+def _refuse_batch_norm(task: nn.Module) -> None:
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in task.modules()):
+        raise UserError(
+            "average must be 0 for a network with batch normalisation, whose statistics are of each step's weights and "
+            "not of their mean; set it to 0, or take a network without"
+        )
+
+
+class _Mean:
+    """The mean of a task's trained weights over steps; none before the first."""
+
+    def __init__(self, task: nn.Module) -> None:
+        self.weights = [p for p in task.parameters() if p.requires_grad]
+        self.values: list[Tensor] = []
+        self.count = 0
+
+    @torch.no_grad()
+    def add(self) -> None:
+        """Count the weights as they are now."""
+        self.count += 1
+        if not self.values:
+            self.values = [weight.detach().clone() for weight in self.weights]
+        for value, weight in zip(self.values, self.weights, strict=True):
+            value.lerp_(weight, 1 / self.count)
+
+    @torch.no_grad()
+    def put(self) -> None:
+        """Give the task the mean, if there is one."""
+        for value, weight in zip(self.values, self.weights):
+            weight.copy_(value)
 
 
 class _Run:
@@ -159,6 +203,7 @@ class _Run:
     ) -> None:
         self.task, self.optimizer, self.checkpoint = task, optimizer, checkpoint
         self.step = first_step
+        self.mean = _Mean(task)
         self.history: list[dict[str, float]] = []
         self._sums: dict[str, float] = {}
         self._count = 0
@@ -198,6 +243,8 @@ class _Run:
             "history": self.history,
             "sums": self._sums,
             "count": self._count,
+            "mean": self.mean.values,
+            "averaged": self.mean.count,
         }
         write_atomic(self.checkpoint, lambda partial: torch.save(state, partial))
         self._saved_at = time.monotonic()
@@ -219,6 +266,7 @@ class _Run:
         torch.set_rng_state(state["random"])
         self.step, self.history = state["step"], state["history"]
         self._sums, self._count = state["sums"], state["count"]
+        self.mean.values, self.mean.count = state.get("mean", []), state.get("averaged", 0)
 
 
 def _build_optimizer(task: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
@@ -236,20 +284,27 @@ def _build_optimizer(task: nn.Module, settings: TrainingSettings) -> torch.optim
     return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 
 
-def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: TrainingSettings, step: int, total: int) -> None:
-    rate = settings.learning_rate * learning_rate_factor(step, total, settings.warmup, settings.settle)
+def _set_learning_rate(
+    optimizer: torch.optim.Optimizer, settings: TrainingSettings, step: int, total: int, *, constant: bool
+) -> None:
+    rate = settings.learning_rate * learning_rate_factor(
+        step, total, settings.warmup, settings.settle, constant=constant
+    )
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
-def learning_rate_factor(step: int, total: int, warmup: float, settle: float = 0.0) -> float:
+def learning_rate_factor(step: int, total: int, warmup: float, settle: float = 0.0, *, constant: bool = False) -> float:
     """Return the share of the peak learning rate at ``step``.
 
-    A linear warm-up, then a cosine to zero; where training is to settle, to a hundredth, which then holds.
+    A linear warm-up, then a cosine to zero; where training is to settle, to a hundredth, which then holds. A constant
+    rate is the peak's after the warm-up.
     """
     rise, end = max(1, round(total * warmup)), total - round(total * settle)
     if step < rise:
         return (step + 1) / rise
+    if constant:
+        return 1.0
     lowest = SETTLED if settle else 0.0
     done = min(1.0, (step - rise) / max(1, end - rise))
     return lowest + (1 - lowest) * 0.5 * (1 + math.cos(math.pi * done))

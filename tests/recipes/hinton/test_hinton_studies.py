@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from moist.recipes.hinton import ensemble, missing_digit, mnist, soft_targets
 from moist.recipes.hinton.networks import SoftTargets, log_mean_probabilities, train_network
@@ -74,11 +74,28 @@ def test_a_resumed_curve_is_the_same(tmp_path):
     assert resumed == unbroken
 
 
+def test_a_network_starts_from_weights_that_a_job_left(tmp_path):
+    network = {
+        "data": {"name": "digits"},
+        "student": {"family": "mlp", "width": 8, "depth": 1},
+        "training": {"epochs": 1, "learning_rate": 1e-9},
+    }
+    first, second = tmp_path / "first", tmp_path / "second"
+    train_network({"network": network, "teachers": []}, first, lambda *args, **kwargs: None)
+    again = {"network": {**network, "seed": 1}, "teachers": [], "start": str(first)}
+    train_network(again, second, lambda *args, **kwargs: None)
+    one, other = (load_file(folder / "model.safetensors") for folder in (first, second))
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_a_trial_of_the_table(tmp_path):
     document = mnist.run(request(tmp_path, "hinton-mnist"))
-    assert set(document["systems"]) == {"teacher", "student_plain", "student_distilled"}
+    assert list(document["systems"]) == list(mnist.JOBS)
     assert document["systems"]["student_distilled"]["accuracy"]["mean"] > 0.6
+    wrong = {name: system["errors"]["mean"] for name, system in document["systems"].items()}
+    assert wrong["student_units"] < wrong["student_distilled"]  # after so few steps a teacher's units know more
     assert set(document["derived"]["sweep_errors"]) == {"30", "300", "800"}
 
 

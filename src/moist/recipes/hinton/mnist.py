@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -22,13 +21,17 @@ from moist.recipes.hinton.digits import (
     plain_network,
     student_settings,
     taught,
+    teacher_job,
     teacher_network,
-    teachers_and_targets,
+    teacher_settings,
     test_errors,
 )
 from moist.recipes.hinton.networks import NetworkSettings, network_job
+from moist.recipes.hinton.recording import recording_job
+from moist.recipes.hinton.shrinking import shrinking_job
 from moist.recipes.hinton.studying import run_after_shared, total_seconds
 from moist.recipes.study import StudyRequest, study_document
+from moist.students import StudentSettings
 from moist.tasks import LossSettings
 from moist.training import Job, JobResult, JobsSettings
 
@@ -40,6 +43,21 @@ PUBLISHED = {
     "errors": {"teacher": 67, "plain_800": 146, "distilled_800": 74},
     "temperature": "300 or more units a layer: all above 8 alike; 30 units: 2.5 to 4 best",
 }
+SMALL_STUDY: dict[str, Any] = {
+    **SMALL,
+    "sweep_epochs": 3,
+    "sweep_temperatures": [2.5, 20.0],
+    "averaging_epochs": 2,
+    "started_epochs": 2,
+}
+SEEDS_APART = 1000  # between a teacher's first passes and its further ones, which move the images anew
+JOBS = {
+    "teacher": "averaged",
+    "student_plain": "plain",
+    "student_distilled": "distilled",
+    "student_units": "units",
+    "student_started": "started",
+}
 ALIKE = 8.0  # temperatures above this one should not differ for wide networks
 
 
@@ -47,6 +65,11 @@ class MnistSettings(TaughtSettings):
     """Settings of the study.
 
     Args:
+        averaging_epochs: further passes of the teacher, at the end of which its weights are averaged.
+        averaging_rate: its learning rate in these passes.
+        averaged_share: of their steps, whose weights the mean is of.
+        started_epochs: passes for the student that starts from its teacher's units.
+        started_learning_rate: its peak.
         units: of each hidden layer of the student.
         sweep_units: widths of the sweep.
         sweep_temperatures: temperatures of the sweep.
@@ -55,6 +78,11 @@ class MnistSettings(TaughtSettings):
         jobs: processes.
     """
 
+    averaging_epochs: int = Field(40, ge=1)
+    averaging_rate: float = Field(5e-4, gt=0)
+    averaged_share: float = Field(0.85, gt=0, lt=1)
+    started_epochs: int = Field(20, ge=1)
+    started_learning_rate: float = Field(0.01, gt=0)
     units: int = Field(800, ge=1)
     sweep_units: tuple[int, ...] = (30, 300, 800)
     sweep_temperatures: tuple[float, ...] = (1.0, 2.5, 4.0, 8.0, 20.0)
@@ -65,26 +93,48 @@ class MnistSettings(TaughtSettings):
 
 def run(request: StudyRequest) -> dict[str, Any]:
     """Train teachers, plain and distilled students for every seed, and the sweep for the first; return the document."""
-    small = {**SMALL, "sweep_epochs": 3, "sweep_temperatures": [2.5, 20.0]} if request.budget == "small" else {}
+    small = SMALL_STUDY if request.budget == "small" else {}
     settings = load_config(MnistSettings, small, request.overrides)
-    teachers, targets = teachers_and_targets(request, settings)
-    jobs = list(_student_jobs(request, settings, {job.name: job.folder for job in (*teachers, *targets)}))
-    plain = [plain_job(request, settings, settings.units, seed) for seed in range(request.seeds)]
-    results = run_after_shared(request, [*teachers, *targets, *plain], jobs, settings.jobs)
-    return _document(request, settings, results)
+    seeds = range(request.seeds)
+    teachers = [teacher_job(request, settings, seed) for seed in seeds]
+    plain = [plain_job(request, settings, settings.units, seed) for seed in seeds]
+    jobs = [job for seed in seeds for job in _seed_jobs(request, settings, teachers[seed], seed)]
+    jobs += _sweep_jobs(request, settings, teachers[0])
+    return _document(request, settings, run_after_shared(request, [*teachers, *plain], jobs, settings.jobs))
 
 
-def _student_jobs(request: StudyRequest, settings: MnistSettings, folders: Mapping[str, Path]) -> Iterator[Job]:
-    """Yield the jobs: distilled for every seed, then the sweep of temperatures and widths for seed 0."""
-    for seed in range(request.seeds):
-        targets = {f"targets-{seed}": folders[f"targets-{seed}"]}
-        student = taught(settings, student_settings(settings, settings.units, seed))
-        yield network_job(f"distilled-{seed}", student, request.out / f"distilled-{seed}", targets)
+def _seed_jobs(request: StudyRequest, settings: MnistSettings, first: Job, seed: int) -> Iterator[Job]:
+    """Yield one seed's jobs: the averaged teacher, what it says, its units alone, and the students of both starts."""
+    teacher = _averaged_job(request, settings, first, seed)
+    targets = recording_job(f"targets-{seed}", teacher, request.out / f"targets-{seed}")
+    said = recording_job(f"said-{seed}", teacher, request.out / f"said-{seed}", moved=False)
+    student = taught(settings, student_settings(settings, settings.units, seed))
+    units = shrinking_job(f"units-{seed}", teacher, student.student, request.out / f"units-{seed}")
+    yield from (teacher, targets, said, units)
+    yield network_job(f"distilled-{seed}", student, request.out / f"distilled-{seed}", {targets.name: targets.folder})
+    again = taught(
+        settings,
+        student_settings(settings, settings.units, seed, epochs=settings.started_epochs),
+        settings.started_learning_rate,
+    )
+    yield network_job(f"started-{seed}", again, request.out / f"started-{seed}", {said.name: said.folder}, units)
+
+
+def _averaged_job(request: StudyRequest, settings: MnistSettings, teacher: Job, seed: int) -> Job:
+    """Return the job that trains a teacher further, at a constant learning rate, and averages its weights."""
+    network = teacher_settings(settings, seed + SEEDS_APART)
+    training = settings.training(settings.averaging_epochs, learning_rate=settings.averaging_rate)
+    network = network.model_copy(update={"training": training, "average": settings.averaged_share, "signals": False})
+    return network_job(f"averaged-{seed}", network, request.out / f"averaged-{seed}", start=teacher)
+
+
+def _sweep_jobs(request: StudyRequest, settings: MnistSettings, teacher: Job) -> Iterator[Job]:
+    """Yield the jobs of the sweep of temperatures and widths."""
     for units in settings.sweep_units:
         for temperature in settings.sweep_temperatures:
             student = _sweep_student(settings, units, temperature)
             name = f"sweep-{units}-{temperature:g}"
-            yield network_job(name, student, request.out / name, {"teacher-0": folders["teacher-0"]})
+            yield network_job(name, student, request.out / name, {teacher.name: teacher.folder})
 
 
 def _sweep_student(settings: MnistSettings, units: int, temperature: float) -> NetworkSettings:
@@ -98,37 +148,52 @@ def _document(
     settings: MnistSettings,
     results: Mapping[str, JobResult],
 ) -> dict[str, Any]:
-    data = digits_facts(settings)
-    small = plain_network(settings.units)
-    networks = {"teacher": teacher_network(settings), "plain": small, "distilled": small}
-    teacher, plain, distilled = (
-        digits_entry(settings, network, [results[f"{kind}-{seed}"].folder for seed in range(request.seeds)])
-        for kind, network in networks.items()
-    )
-    systems = {"teacher": teacher, "student_plain": plain, "student_distilled": distilled}
+    def entry(job: str, network: StudentSettings) -> dict[str, Any]:
+        return digits_entry(settings, network, [results[f"{job}-{seed}"].folder for seed in range(request.seeds)])
+
+    small, large = plain_network(settings.units), teacher_network(settings)
+    systems = {name: entry(job, large if name == "teacher" else small) for name, job in JOBS.items()}
     sweep = {
         str(units): {
             f"{t:g}": test_errors(settings, results[f"sweep-{units}-{t:g}"].folder) for t in settings.sweep_temperatures
         }
         for units in settings.sweep_units
     }
-    kept = gap_recovered(*(system["accuracy"]["mean"] for system in (distilled, plain, teacher)))
-    derived = {"sweep_errors": sweep, "findings": sweep_findings(sweep), "kept": kept}
+    plain, teacher = (systems[name]["accuracy"]["mean"] for name in ("student_plain", "teacher"))
+    kept = {
+        name: gap_recovered(systems[name]["accuracy"]["mean"], plain, teacher)
+        for name in ("student_distilled", "student_started")
+    }
+    before = entry("teacher", large)["errors"]
+    derived = {
+        "sweep_errors": sweep,
+        "findings": sweep_findings(sweep),
+        "kept": kept,
+        "teacher_before_averaging": before,
+    }
     return study_document(
         request,
-        data=data,
+        data=digits_facts(settings),
         teacher=TEACHER,
         systems=systems,
         seconds=total_seconds(results),
         verdict=_verdict(systems, derived),
         derived=derived,
         published=PUBLISHED,
-        notes=[
-            f"{TARGETS} The student sees the images unmoved.",
-            f"The sweep has one seed and {settings.sweep_epochs} epochs of AdamW a network, the same for all of it, on "
-            "what the teacher says of the unmoved image.",
-        ],
+        notes=_notes(settings, before),
     )
+
+
+def _notes(settings: MnistSettings, before: Mapping[str, Any]) -> list[str]:
+    return [
+        f"The teacher goes on for {settings.averaging_epochs} epochs at a constant learning rate, and its weights are "
+        f"averaged over the last {settings.averaged_share:.0%} of them; before, it made {before['mean']:.1f} errors.",
+        f"{TARGETS} That is for the student with a random start. No student sees a moved image, or a label.",
+        "The other student, which is not the paper's, starts from those of its teacher's units that matter most, the "
+        "next layer's weights refitted by least squares; then it learns what the teacher says of images as they are.",
+        f"The sweep has one seed and {settings.sweep_epochs} epochs of AdamW a network, the same for all of it, on "
+        "what the teacher, before its weights are averaged, says of the unmoved image.",
+    ]
 
 
 def sweep_findings(sweep: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
@@ -155,11 +220,10 @@ def sweep_findings(sweep: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
 
 
 def _verdict(systems: Mapping[str, Any], derived: Mapping[str, Any]) -> str:
-    teacher, plain, distilled = (
-        f"{systems[name]['errors']['mean']:.0f}" for name in ("teacher", "student_plain", "student_distilled")
-    )
+    wrong = {name: f"{system['errors']['mean']:.0f}" for name, system in systems.items()}
     best = ", ".join(f"{f['best_temperature']:g} at {units} units" for units, f in derived["findings"].items())
     return (
-        f"Distilled, the small network makes {distilled} errors, trained on labels {plain}, its "
-        f"teacher {teacher} (the paper: 74, 146, 67). Best temperature: {best}."
+        f"Distilled, the small network makes {wrong['student_distilled']} errors from a random start and "
+        f"{wrong['student_started']} from its teacher's units, trained on labels {wrong['student_plain']}, its teacher "
+        f"{wrong['teacher']} (the paper: 74, 146, 67). Best temperature: {best}."
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -39,6 +40,7 @@ from moist.types import Batch, TeacherSignal
 __all__ = [
     "NetworkSettings",
     "SoftTargets",
+    "load_network",
     "load_parts",
     "log_mean_probabilities",
     "network_job",
@@ -62,6 +64,7 @@ class NetworkSettings(Settings):
         rows: which training rows.
         student: the network.
         training: how it is trained.
+        average: fraction of its steps at the end whose weights are averaged; the learning rate then does not fall.
         loss: how it follows its teachers, where it has any.
         augment: how training images vary.
         views: augmented views of each image; 0 for one never seen before in every epoch.
@@ -76,6 +79,7 @@ class NetworkSettings(Settings):
     rows: RowsSettings = RowsSettings()
     student: StudentSettings
     training: TrainingSettings
+    average: float = Field(0.0, ge=0, lt=1)
     loss: LossSettings = LossSettings()
     augment: AugmentSettings = AugmentSettings()
     views: int = 0
@@ -106,15 +110,33 @@ def log_mean_probabilities(logits: Sequence[Tensor]) -> Tensor:
     return stacked.logsumexp(dim=0) - math.log(len(logits))
 
 
-def network_job(name: str, settings: NetworkSettings, folder: Path, teachers: Mapping[str, Path] | None = None) -> Job:
-    """Return the job that trains a network into ``folder``, after its teachers (name of job to folder)."""
+def network_job(
+    name: str,
+    settings: NetworkSettings,
+    folder: Path,
+    teachers: Mapping[str, Path] | None = None,
+    start: Job | None = None,
+) -> Job:
+    """Return the job that trains a network into ``folder``, after its teachers (name of job to folder).
+
+    Args:
+        name: of the job.
+        settings: of the network.
+        folder: of the job.
+        teachers: whose soft targets it learns; labels without any.
+        start: a job that leaves weights of the network's shape to begin with; None for random ones.
+    """
     teachers = teachers or {}
-    payload = {
+    payload: dict[str, Any] = {
         "moist": version("moist"),
         "network": settings.model_dump(mode="json", exclude_defaults=True),
         "teachers": [str(path) for path in teachers.values()],
     }
-    return Job(name, "moist.recipes.hinton.networks:train_network", payload, folder, tuple(teachers))
+    after = tuple(teachers)
+    if start is not None:
+        payload["start"] = str(start.folder)
+        after = (*after, start.name)
+    return Job(name, "moist.recipes.hinton.networks:train_network", payload, folder, after)
 
 
 def load_parts(settings: NetworkSettings) -> tuple[DataSplits, Transform]:
@@ -138,6 +160,8 @@ def train_network(payload: dict[str, Any], folder: Path, advance: Advance) -> di
     splits, transform = load_parts(settings)
     torch.manual_seed(settings.seed)
     student = create_student(settings.student, transform.input_shape, len(splits.train.classes))
+    if "start" in payload:
+        student.load_state_dict(load_file(Path(payload["start"]) / "model.safetensors"))
     teachers = [Path(path) for path in payload["teachers"]]
     task = DistillTask(student, SoftTargets(teachers), settings.loss) if teachers else MoETask(student, None)
     loader = _loader(settings, splits.train, transform)
@@ -169,6 +193,7 @@ def _fit_with_curve(
             checkpoint=folder / "checkpoint.pt",
             advance=advance,
             max_steps=stop,
+            average=settings.average,
         )
         if settings.curve:
             curve.append({"epoch": stop / len(loader), **_measured(student, validation, transform)})
@@ -217,6 +242,13 @@ def _finish(
         save_tensors(folder / "signals.safetensors", {"logits": torch.stack(told)})
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return _measured(student, splits.test, transform)
+
+
+def load_network(student: StudentSettings, transform: Transform, num_classes: int, folder: Path) -> nn.Module:
+    """Return a network that a finished job left in ``folder``, in evaluation mode."""
+    network = create_student(student, transform.input_shape, num_classes)
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    return network.eval()
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -8,22 +8,29 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from moist.config import load_config
 from moist.data import Transform
 from moist.progress import Advance
-from moist.recipes.hinton.networks import NetworkSettings, encode, load_parts, run_in_parts, save_tensors
-from moist.students import create_student
+from moist.recipes.hinton.networks import NetworkSettings, encode, load_network, load_parts, run_in_parts, save_tensors
 from moist.training import Job
 
 __all__ = ["mean_over_places", "record_targets", "recording_job"]
 
 
-def recording_job(name: str, teacher: Job, folder: Path) -> Job:
-    """Return the job that leaves in ``folder`` what a finished teacher says of every training row."""
+def recording_job(name: str, teacher: Job, folder: Path, *, moved: bool = True) -> Job:
+    """Return the job that leaves in ``folder`` what a finished teacher says of every training row.
+
+    Args:
+        name: of the job.
+        teacher: the job of the teacher.
+        folder: of the job.
+        moved: record the mean over all places of an image; else what the teacher says of the image as it is.
+    """
     payload = {"moist": version("moist"), "network": teacher.payload["network"], "teacher": str(teacher.folder)}
+    if not moved:
+        payload["reach"] = 0
     return Job(name, "moist.recipes.hinton.recording:record_targets", payload, folder, (teacher.name,))
 
 
@@ -31,9 +38,9 @@ def record_targets(payload: dict[str, Any], folder: Path, advance: Advance) -> d
     """Record a teacher's mean logits as ``signals.safetensors``, (1, N, C) as a network's own job does."""
     settings = load_config(NetworkSettings, payload["network"])
     splits, transform = load_parts(settings)
-    teacher = create_student(settings.student, transform.input_shape, len(splits.train.classes))
-    teacher.load_state_dict(load_file(Path(payload["teacher"]) / "model.safetensors"))
-    told = mean_over_places(teacher.eval(), encode(splits.train, transform), transform, settings.augment.crop, advance)
+    teacher = load_network(settings.student, transform, len(splits.train.classes), Path(payload["teacher"]))
+    reach = payload.get("reach", settings.augment.crop)
+    told = mean_over_places(teacher, encode(splits.train, transform), transform, reach, advance)
     save_tensors(folder / "signals.safetensors", {"logits": told[None]})
     return {}
 
