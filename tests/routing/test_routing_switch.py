@@ -4,6 +4,7 @@ import torch
 from router_contract import RouterContract
 
 from moist.routing import LinearGate, SwitchRouter
+from moist.routing.gate import PART
 
 
 class TestSwitchRouter(RouterContract):
@@ -30,6 +31,16 @@ def test_the_gate_stays_in_float32_under_autocast():
         scores = gate(inputs)
     assert scores.dtype == torch.float32
     torch.testing.assert_close(scores, inputs.float() @ gate.weight.T)
+
+
+def test_rows_in_half_precision_are_scored_in_parts_as_at_once():
+    gate = LinearGate(8, 3).eval()
+    inputs = torch.randn(2 * PART + 5, 8).bfloat16()
+    at_once = gate(inputs)
+    with torch.no_grad():
+        scores = gate(inputs)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores, at_once.detach())
 
 
 def test_the_scale_sets_the_gates_first_variance():

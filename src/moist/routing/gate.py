@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 __all__ = ["LinearGate"]
 
+PART = 256  # rows whose float32 copies stay in a core's cache
+
 
 class LinearGate(nn.Module):
     """Linear scores of E experts without a bias, computed in float32 even under autocast.
@@ -34,9 +36,23 @@ class LinearGate(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Map inputs (N, D), or the mean over the further axes of (N, D, ...), to scores (N, E)."""
         with torch.autocast(inputs.device.type, enabled=False):
+            if self._in_parts(inputs):
+                return torch.cat([self.weight.float() @ part.float().T for part in torch.split(inputs, PART)], dim=1).T
             rows_ND = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
             if rows_ND.dim() > 2:
                 rows_ND = rows_ND.flatten(2).mean(dim=2)
             if self.training and self.jitter:
                 rows_ND = rows_ND * torch.empty_like(rows_ND).uniform_(1 - self.jitter, 1 + self.jitter)
             return F.linear(rows_ND, self.weight.to(rows_ND.dtype))
+
+    def _in_parts(self, inputs: Tensor) -> bool:
+        """Tell whether to convert a few rows at a time: without gradients, half-precision rows on a processor."""
+        return (
+            inputs.dtype in (torch.bfloat16, torch.float16)
+            and inputs.dim() == 2
+            and len(inputs) > PART
+            and inputs.device.type == "cpu"
+            and not torch.is_grad_enabled()
+            and not (self.training and self.jitter)
+            and not torch._C._get_tracing_state()
+        )
