@@ -50,14 +50,15 @@ def test_other_modules_are_served_as_they_are(other):
 
 
 @needs_library
-@torch.no_grad()
-def test_the_products_of_plain_experts_are_the_librarys(monkeypatch):
+@pytest.mark.parametrize("training", [False, True])
+def test_the_products_of_plain_experts_are_the_librarys(monkeypatch, training):
     called = []
     monkeypatch.setattr(module, "_product", lambda layer, rows: called.append(layer) or layer(rows))
     torch.manual_seed(0)
     members = [mlp_expert(DIM, HIDDEN) for _ in range(2)]
     layer = MoELayer(TopKRouter(LinearGate(DIM, 2), 2), members).bfloat16().eval()
-    layer(rows())
+    with torch.set_grad_enabled(training):
+        layer(rows())
     assert called == [members[0][0], members[0][2], members[1][0], members[1][2]]
 
 
@@ -71,19 +72,28 @@ def test_hooks_are_called():
 
 
 @needs_library
+def test_gradients_are_those_of_the_module():
+    made, exact = expert(), expert().float()
+    inputs = rows().requires_grad_()
+    wide = inputs.detach().float().requires_grad_()
+    ours = torch.autograd.grad(bias_within(made, inputs).float().sum(), (inputs, *made.parameters()))
+    theirs = torch.autograd.grad(exact(wide).sum(), (wide, *exact.parameters()))
+    for a, b in zip(ours, theirs):
+        assert a.dtype == torch.bfloat16
+        torch.testing.assert_close(a.float(), b, atol=0.03 * b.abs().max().item(), rtol=0.0)
+
+
+@needs_library
 @pytest.mark.filterwarnings("ignore:TF32")  # of the switch itself
-def test_only_bfloat16_without_gradients_is_served_so():
-    assert not can_add_within(rows())
-    with torch.no_grad():
-        assert can_add_within(rows())
-        assert not can_add_within(rows().float())
-        with torch.autocast("cpu", torch.bfloat16):
-            assert not can_add_within(rows())
-        with torch.backends.mkldnn.flags(enabled=False):
-            assert not can_add_within(rows())
+def test_only_bfloat16_run_eagerly_is_served_so():
+    assert can_add_within(rows())
+    assert not can_add_within(rows().float())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not can_add_within(rows())
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert not can_add_within(rows())
 
 
 def test_a_torch_without_the_library_serves_as_ever(monkeypatch):
     monkeypatch.setattr(module, "_library_has_it", lambda: False)
-    with torch.no_grad():
-        assert not can_add_within(rows())
+    assert not can_add_within(rows())

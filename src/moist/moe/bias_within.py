@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 __all__ = ["bias_within", "can_add_within"]
 
@@ -11,11 +14,10 @@ FEW = 16  # rows below which the call costs more than it saves
 
 
 def can_add_within(rows: Tensor) -> bool:
-    """Tell whether :func:`bias_within` may serve these rows: bfloat16 on a processor, eagerly, without gradients."""
+    """Tell whether :func:`bias_within` may serve these rows: bfloat16 on a processor, run eagerly."""
     return (
         rows.dtype == torch.bfloat16
         and rows.device.type == "cpu"
-        and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and not torch._C._get_tracing_state()
@@ -44,12 +46,32 @@ def bias_within(module: nn.Module, rows_ND: Tensor) -> Tensor:
 
 
 def _product(layer: nn.Module, rows_ND: Tensor) -> Tensor:
-    output: Tensor = torch.ops.mkldnn._linear_pointwise(rows_ND, layer.weight, layer.bias, "none", [], "")
+    output: Tensor = _ProductAndBias.apply(rows_ND, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
     return output
 
 
+class _ProductAndBias(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows_ND: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(rows_ND, weight)
+        output: Tensor = torch.ops.mkldnn._linear_pointwise(rows_ND, weight, bias, "none", [], "")
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows_ND, weight = ctx.saved_tensors
+        of_rows, of_weight, of_bias = ctx.needs_input_grad
+        return (
+            grad @ weight if of_rows else None,
+            grad.T @ rows_ND if of_weight else None,
+            grad.sum(dim=0) if of_bias else None,
+        )
+
+
 def _is_watched(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+    watchers = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(watchers)
 
 
 def _library_has_it() -> bool:
