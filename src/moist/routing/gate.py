@@ -71,7 +71,11 @@ class _ScoresInParts(torch.autograd.Function):
     def forward(ctx: Any, rows_ND: Tensor, weight_ED: Tensor) -> Tensor:
         ctx.save_for_backward(rows_ND, weight_ED)
         wide_ED = weight_ED.float()
-        return torch.cat([wide_ED @ part.float().T for part in torch.split(rows_ND, PART)], dim=1).T
+        scores_EN = wide_ED.new_empty(len(wide_ED), len(rows_ND))
+        copy_ND = wide_ED.new_empty(PART, rows_ND.shape[1])
+        for rows, scores in zip(torch.split(rows_ND, PART), torch.split(scores_EN, PART, dim=1)):
+            scores.copy_(wide_ED @ copy_ND[: len(rows)].copy_(rows).T)
+        return scores_EN.T
 
     @staticmethod
     @once_differentiable
