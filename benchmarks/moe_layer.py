@@ -246,8 +246,9 @@ def result(cases: Mapping[str, Any], failures: Mapping[str, str], rounds: int, s
             "Ratios are taken within a round, over which their median and extremes are given. `cpu` is the process's "
             "own CPU time, which other processes disturb less than the clock on the wall.",
             "The dense layer has top_k times the hidden units, so it multiplies as much; the gate comes on top.",
-            "dense_bias_within is the dense layer served as our experts are: in bfloat16 oneDNN adds the bias within the "
-            "product, where torch's own linear layer writes it first and adds to it. In float32 the two are the same.",
+            "dense_bias_within is the dense layer served as our experts are: in bfloat16 oneDNN adds the bias within "
+            "the product, where torch's own linear layer writes it first and adds to it. In float32 the two are the "
+            "same.",
             "st-moe-pytorch and mixture-of-experts choose two experts and have a capacity of 1.25 in training and 2 in "
             "evaluation; st-moe-pytorch's experts are gated with two thirds of the units, as many FLOPs as plain ones.",
             "Tutel is not among the packages that the index offers for this platform, so it was not measured.",
