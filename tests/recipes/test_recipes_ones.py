@@ -76,8 +76,8 @@ def test_the_worth_of_a_start_by_length() -> None:
 
 
 def test_a_short_distillation_is_shorter_than_the_long_one() -> None:
-    with pytest.raises(ConfigError, match=r"below refine.training.epochs=15, got \[5, 15\]"):
-        load_config(OnesSettings, STUDIES["ones-text"], ["short=[5, 15]"])
+    with pytest.raises(ConfigError, match=r"below refine.training.epochs=12, got \[5, 12\]"):
+        load_config(OnesSettings, STUDIES["ones-text"], ["refine.training.epochs=12", "short=[5, 12]"])
 
 
 @pytest.mark.parametrize("name", STUDIES)

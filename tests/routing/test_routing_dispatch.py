@@ -85,3 +85,20 @@ def test_gradient_reaches_weights_and_outputs():
 def test_the_outputs_precision_is_kept():
     dispatcher = Dispatcher(routing_of([[0], [1]], [[0.5], [0.5]]))
     assert dispatcher.combine([torch.ones(1, 2).bfloat16()] * 2).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("size", [(8,), (6,), (3, 2, 4)])
+def test_bfloat16_rows_go_where_float32_rows_go(size):
+    dispatcher = Dispatcher(random_routing(9, 4, 2, seed=3))
+    inputs = torch.randn(9, *size, generator=torch.Generator().manual_seed(4)).bfloat16()
+    members = [torch.neg, torch.abs, torch.nn.Identity(), torch.relu]
+    doubled = inputs.float().requires_grad_()
+    expected = dispatcher.combine([member(part) for member, part in zip(members, dispatcher.dispatch(doubled))])
+    torch.testing.assert_close(dispatcher.run(members, inputs).float(), expected, atol=0.02, rtol=0.02)
+
+    grad = torch.ones_like(expected)
+    halves = inputs.requires_grad_()
+    outputs = dispatcher.combine([member(part) for member, part in zip(members, dispatcher.dispatch(halves))])
+    (ours,) = torch.autograd.grad(outputs, halves, grad.bfloat16())
+    (theirs,) = torch.autograd.grad(expected, doubled, grad)
+    torch.testing.assert_close(ours.float(), theirs, atol=0.02, rtol=0.02)

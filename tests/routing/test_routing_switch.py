@@ -4,6 +4,7 @@ import torch
 from router_contract import RouterContract
 
 from moist.routing import LinearGate, SwitchRouter
+from moist.routing.gate import PART
 
 
 class TestSwitchRouter(RouterContract):
@@ -30,6 +31,19 @@ def test_the_gate_stays_in_float32_under_autocast():
         scores = gate(inputs)
     assert scores.dtype == torch.float32
     torch.testing.assert_close(scores, inputs.float() @ gate.weight.T)
+
+
+def test_rows_in_half_precision_are_scored_in_parts_as_at_once():
+    torch.manual_seed(0)
+    gate = LinearGate(8, 3)
+    many = torch.randn(2 * PART + 5, 8).bfloat16().requires_grad_()
+    scores = gate(many)
+    assert scores.dtype == torch.float32
+    by_row = torch.cat([gate(few) for few in many.split(PART)])  # too few to be parted
+    torch.testing.assert_close(scores, by_row)
+    change = torch.randn(len(many), 3)
+    ours, theirs = (torch.autograd.grad(each, (many, gate.weight), change) for each in (scores, by_row))
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_the_scale_sets_the_gates_first_variance():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from moist.moe.bias_within import bias_within, can_add_within
 
 __all__ = ["Experts", "GatedMLP", "conv_expert", "mlp_expert"]
 
@@ -31,7 +34,14 @@ class Experts(nn.Module):
 
     def forward(self, parts: Sequence[Tensor]) -> list[Tensor | None]:
         """Run each expert on its own rows; one without rows does not run and gives None."""
-        return [member(part) if len(part) else None for member, part in zip(self.members, parts)]
+        serving = self.serving(parts[0])
+        return [serve(part) if len(part) else None for serve, part in zip(serving, parts)]
+
+    def serving(self, rows: Tensor) -> list[Callable[[Tensor], Tensor]]:
+        """Return what gives each expert's answers to such rows (n, ...), the fastest way."""
+        if can_add_within(rows):
+            return [partial(bias_within, member) for member in self.members]
+        return list(self.members)
 
     def run_all(self, rows: Tensor) -> list[Tensor]:
         """Run every expert on the same rows (N, ...)."""

@@ -106,7 +106,7 @@ class MoELayer(nn.Module):
             return _weigh(gate_weights(routing), outputs_END), LayerFacts(routing, outputs_END)
         dispatcher = Dispatcher(routing, len(self.experts))
         if among is None and any(dispatcher.counts) and not torch.is_grad_enabled():
-            return dispatcher.run(list(self.experts.members), rows), LayerFacts(routing)
+            return dispatcher.run(self.experts.serving(rows), rows), LayerFacts(routing)
         outputs = self.experts(dispatcher.dispatch(rows))
         chosen = dispatcher.collect(outputs).movedim(1, 0) if among == "chosen" else None
         if not any(dispatcher.counts):

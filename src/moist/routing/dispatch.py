@@ -107,7 +107,7 @@ class Dispatcher:
             if answers is None:
                 size = (self._num_rows * self._top_k, *output.shape[1:])
                 answers = output.new_empty(size) if self._whole else output.new_zeros(size)
-            answers.index_copy_(0, choices, output * _beside(self._weights[choices], output))
+            _write(answers, choices, output * _beside(self._weights[choices], output))
         if answers is None:
             raise ValueError(NOTHING)
         return self._sum_of_choices(answers)
@@ -137,6 +137,20 @@ def _beside(weights: Tensor, values: Tensor) -> Tensor:
     return weights.to(values.dtype).view(-1, *[1] * (values.dim() - 1))
 
 
+def _write(whole: Tensor, positions: Tensor, rows: Tensor) -> None:
+    """Write rows to their places in ``whole``.
+
+    torch copies such rows number by number: in bfloat16 four are moved as one, which takes two thirds of the time.
+    """
+    if rows.dtype == torch.bfloat16 and rows.device.type == "cpu" and _in_fours(whole) and _in_fours(rows):
+        whole, rows = whole.view(torch.float64), rows.view(torch.float64)
+    whole.index_copy_(0, positions, rows)
+
+
+def _in_fours(rows: Tensor) -> bool:
+    return rows.is_contiguous() and rows.shape[-1] % 4 == 0 and rows.storage_offset() % 4 == 0
+
+
 class _Send(torch.autograd.Function):
     """Rows for each expert, where every row is sent for each of its choices.
 
@@ -155,7 +169,7 @@ class _Send(torch.autograd.Function):
         total = sum(len(grad) for grad in grads)
         whole = grads[0].new_empty(total, *grads[0].shape[1:])
         for choices, grad in zip(ctx.choices, grads):
-            whole.index_copy_(0, choices, grad)
+            _write(whole, choices, grad)
         if ctx.top_k > 1:
             whole = torch.unflatten(whole, 0, (-1, ctx.top_k)).sum(dim=1)
         return whole, None, None
@@ -169,7 +183,7 @@ class _Restore(torch.autograd.Function):
         ctx.choices = choices
         whole = outputs[0].new_empty(sum(len(output) for output in outputs), *outputs[0].shape[1:])
         for each, output in zip(choices, outputs):
-            whole.index_copy_(0, each, output)
+            _write(whole, each, output)
         return whole
 
     @staticmethod

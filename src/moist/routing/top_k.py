@@ -33,12 +33,14 @@ def select_top_k(logits_NE: Tensor, top_k: int, combine: Combine = "renormalize"
             f"top_k must be between 1 and num_experts={num_experts}, got {top_k}; lower top_k or add experts"
         )
     # By the logits: far from the best, probabilities underflow to equal zeros that no longer tell which is larger.
-    indices_NK = logits_NE.topk(top_k, dim=-1).indices
-    weights_NK = logits_NE.softmax(dim=-1).gather(-1, indices_NK)
+    best_NK, indices_NK = logits_NE.topk(top_k, dim=-1)
     if combine == "renormalize":
+        weights_NK = logits_NE.softmax(dim=-1).gather(-1, indices_NK)
         weights_NK = weights_NK / weights_NK.sum(dim=-1, keepdim=True)
-    elif combine == "select":
-        weights_NK = torch.full_like(weights_NK, 1 / top_k)
+    elif combine == "probability":
+        weights_NK = (best_NK - logits_NE.logsumexp(dim=-1, keepdim=True)).exp()  # a softmax of those alone
+    else:
+        weights_NK = torch.full_like(best_NK, 1 / top_k)
     return Routing(logits=logits_NE, expert_indices=indices_NK, expert_weights=weights_NK)
 
 

@@ -12,13 +12,19 @@ STUDIES: dict[str, dict[str, Any]] = {
         "data": ["trec50", "banking77", "clinc150", "sst2"],
         "limit": 5_000,
         "transform": {"word_ngrams": 1, "max_length": 20, "num_buckets": 4096},
-        "student": {"family": "transformer", "width": 16, "depth": 1, "sparse": EXPERTS},
-        "training": {"epochs": 15, "batch_size": 64, "learning_rate": 0.005},
+        "student": {
+            "family": "transformer",
+            "width": 16,
+            "depth": 1,
+            "heads": 1,
+            "sparse": {**EXPERTS, "num_experts": 16, "top_k": 8},
+        },
+        "training": {"epochs": 10, "batch_size": 64, "learning_rate": 0.005},
         "refine": {
             "loss": {"temperature": 2.0, "hard_weight": 0.25},
-            "training": {"epochs": 15, "batch_size": 64, "learning_rate": 0.005},
+            "training": {"epochs": 10, "batch_size": 64, "learning_rate": 0.005},
         },
-        "short": [1, 5],
+        "short": [1, 3],
     },
     "ones-vision": {
         "data": ["cifar10"],

@@ -189,11 +189,12 @@ def _data(settings: OnesSettings, folders: Mapping[str, Path]) -> dict[str, Any]
 def _notes(settings: OnesSettings) -> list[str]:
     sparse, student, refine = settings.student.sparse, settings.student, settings.refine
     assert sparse is not None
+    heads = f"{student.heads} attention head{'s' * (student.heads > 1)}"
     return [
         "The gathers are our interpretation of OneS (Xue et al. 2022), whose code is not public; least-squares is "
         "ours.",
-        f"{_rows(settings)}A {student.family} of width {student.width}, {student.blocks} deep, {sparse.num_experts} "
-        f"experts, {sparse.top_k} for each token; {settings.training.epochs} epochs of batches of "
+        f"{_rows(settings)}A {student.family} of width {student.width}, {student.blocks} deep, {heads}, "
+        f"{sparse.num_experts} experts, {sparse.top_k} for each token; {settings.training.epochs} epochs of batches of "
         f"{settings.training.batch_size}. Dense students have an expert's width.",
         *_origin(settings),
         f"Students are distilled from the network with experts for {refine.training.epochs} epochs (T = "

@@ -1,0 +1,80 @@
+"""Linear layers in bfloat16 on a processor, their bias added within the product."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+__all__ = ["bias_within", "can_add_within"]
+
+FEW = 16  # rows below which the call costs more than it saves
+
+
+def can_add_within(rows: Tensor) -> bool:
+    """Tell whether :func:`bias_within` may serve these rows: bfloat16 on a processor, run eagerly."""
+    return (
+        rows.dtype == torch.bfloat16
+        and rows.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and not torch._C._get_tracing_state()
+        and bool(torch.backends.mkldnn.enabled)
+        and _library_has_it()
+    )
+
+
+def bias_within(module: nn.Module, rows_ND: Tensor) -> Tensor:
+    """Return what a module gives; if it is layers in a row, its plain linear ones by oneDNN's product with a bias.
+
+    torch fills the output with the bias and adds the product to it: in bfloat16 that writing and reading takes as long
+    as half of the product. Modules that are watched by hooks are called as they are.
+
+    Args:
+        module: any, from (N, D) to (N, D').
+        rows_ND: rows that :func:`can_add_within` agrees to.
+    """
+    if type(module) is not nn.Sequential or len(rows_ND) < FEW or any(map(_is_watched, (module, *module))):
+        output: Tensor = module(rows_ND)
+        return output
+    for part in module:
+        plain = type(part) is nn.Linear and part.weight.dtype == rows_ND.dtype and part.bias is not None
+        rows_ND = _product(part, rows_ND) if plain else part(rows_ND)
+    return rows_ND
+
+
+def _product(layer: nn.Module, rows_ND: Tensor) -> Tensor:
+    output: Tensor = _ProductAndBias.apply(rows_ND, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
+    return output
+
+
+class _ProductAndBias(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows_ND: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(rows_ND, weight)
+        output: Tensor = torch.ops.mkldnn._linear_pointwise(rows_ND, weight, bias, "none", [], "")
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows_ND, weight = ctx.saved_tensors
+        of_rows, of_weight, of_bias = ctx.needs_input_grad
+        return (
+            grad @ weight if of_rows else None,
+            grad.T @ rows_ND if of_weight else None,
+            grad.sum(dim=0) if of_bias else None,
+        )
+
+
+def _is_watched(module: nn.Module) -> bool:
+    watchers = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(watchers)
+
+
+def _library_has_it() -> bool:
+    # torch's own compiler calls it; not part of its public interface, so that its absence is no error.
+    library = torch.ops.mkldnn
+    return hasattr(library, "_linear_pointwise") and bool(library._is_mkldnn_bf16_supported())
