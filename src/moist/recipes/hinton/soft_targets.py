@@ -67,7 +67,7 @@ class PictureSoftTargetsSettings(PicturesSettings):
         jobs: processes.
     """
 
-    steps: int = Field(4000, ge=1)
+    steps: int = Field(3000, ge=1)
     share: float = Field(0.03, gt=0, le=1)
     temperature: float = Field(4.0, gt=0)
     curve: int = Field(20, ge=1)
