@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from safetensors.torch import load_file
 
-from moist.data import augment
+from moist.data import AugmentSettings, augment
 from moist.recipes.hinton.networks import (
     LiveTargets,
     NetworkSettings,
@@ -67,15 +67,14 @@ def test_a_live_teacher_teaches_and_stays_as_it_is(tmp_path):
     assert set(student) == set(before)
 
 
-def test_signals_are_kept_of_views_that_training_need_not_be_limited_to(tmp_path):
-    train(tmp_path, augment=MOVED, signals=True, signal_views=2)
-    settings = NetworkSettings(**PLAIN, augment=MOVED)
-    splits, transform = load_parts(settings)
+def test_signals_are_kept_of_views_that_the_network_was_not_trained_on(tmp_path):
+    train(tmp_path, signals=True, signal_views=2, signal_augment=MOVED)
+    splits, transform = load_parts(NetworkSettings(**PLAIN))
     told = load_file(tmp_path / "signals.safetensors")["logits"]
     encoded = encode(splits.train, transform)
     assert told.shape == (3, len(encoded), 10)
     index = torch.arange(len(encoded))
-    moved = augment(encoded, index, torch.full_like(index, 2), settings.augment)
+    moved = augment(encoded, index, torch.full_like(index, 2), AugmentSettings(**MOVED))
     with torch.no_grad():
         expected = restored(tmp_path, transform)(transform.to_tensor(moved))
     torch.testing.assert_close(told[2], expected)

@@ -37,6 +37,7 @@ class EnsemblePlan:
         num_members: networks in an ensemble.
         num_students: networks distilled from each ensemble.
         costs: of one of them.
+        whole: they train on the validation rows too.
         note: what members and students learn from.
     """
 
@@ -46,6 +47,7 @@ class EnsemblePlan:
     num_members: int
     num_students: int
     costs: Mapping[str, Any]
+    whole: bool
     note: str
 
 
@@ -93,7 +95,7 @@ def _document(request: StudyRequest, plan: EnsemblePlan, results: Mapping[str, J
     }
     return study_document(
         request,
-        data=data_facts(plan.data, whole=True),
+        data=data_facts(plan.data, whole=plan.whole),
         teacher={"name": f"mean probabilities of {plan.num_members} networks"},
         systems=systems,
         seconds=total_seconds(results),

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from moist.config import load_config
+from moist.data import AugmentSettings
 from moist.recipes.hinton.averaging import EnsemblePlan, run_ensembles
 from moist.recipes.hinton.digits import DigitsSettings, plain_network, student_settings
 from moist.recipes.hinton.networks import NetworkSettings
@@ -70,12 +71,12 @@ class PictureEnsembleSettings(PicturesSettings):
         jobs: processes.
     """
 
-    student_epochs: int = Field(12, ge=1)
+    student_epochs: int = Field(16, ge=1)
     temperature: float = Field(1.0, gt=0)
     views: int = Field(2, ge=1)
     num_members: int = Field(10, ge=2)
     member_share: float = Field(0.1, gt=0, le=1)
-    member_epochs: int = Field(25, ge=1)
+    member_epochs: int = Field(20, ge=1)
     num_students: int = Field(1, ge=1)
     jobs: JobsSettings = JobsSettings()
 
@@ -90,6 +91,7 @@ def run(request: StudyRequest) -> dict[str, Any]:
         num_members=settings.num_members,
         num_students=settings.num_students,
         costs=costs_of(plain_network(settings.units)),
+        whole=True,
         note=f"{_learned_from(settings)} The paper's members share all data and differ in their start.",
     )
     return run_ensembles(request, plan, settings.jobs)
@@ -105,8 +107,9 @@ def run_cifar10(request: StudyRequest) -> dict[str, Any]:
         num_members=settings.num_members,
         num_students=settings.num_students,
         costs=costs_of(settings.student, PICTURE),
-        note=f"{_learned_from(settings)} Each image is told and shown in {settings.views} views, cut and mirrored; "
-        "members see their own in another view every time.",
+        whole=False,
+        note=f"{_learned_from(settings)} Members see their own images as they are; they are asked about, and the "
+        f"student is shown, {settings.views} views of each, cut and mirrored.",
     )
     return run_ensembles(request, plan, settings.jobs)
 
@@ -128,14 +131,22 @@ def _digit_member(settings: EnsembleSettings, draw: int) -> NetworkSettings:
 
 
 def _picture_member(settings: PictureEnsembleSettings, draw: int) -> NetworkSettings:
-    rows = RowsSettings(fraction=settings.member_share, seed=draw)
-    return picture_network(settings, settings.member_epochs, draw).model_copy(
-        update={"rows": rows, "signals": True, "signal_views": settings.views}
+    """Return a member that learns from images as they are, and is asked about the views that the student is shown."""
+    network = picture_network(settings, settings.member_epochs, draw)
+    return network.model_copy(
+        update={
+            "whole": False,
+            "rows": RowsSettings(fraction=settings.member_share, seed=draw),
+            "augment": AugmentSettings(),
+            "signals": True,
+            "signal_views": settings.views,
+            "signal_augment": network.augment,
+        }
     )
 
 
 def _picture_student(settings: PictureEnsembleSettings, seed: int) -> NetworkSettings:
     loss = LossSettings(temperature=settings.temperature, hard_weight=0.0)
     return picture_network(settings, settings.student_epochs, seed).model_copy(
-        update={"views": settings.views, "loss": loss}
+        update={"whole": False, "views": settings.views, "loss": loss}
     )

@@ -72,6 +72,7 @@ class NetworkSettings(Settings):
         views: augmented views of each image; 0 for one never seen before in every epoch.
         signals: keep what the trained network says of every training row, under its plain view and these.
         signal_views: views of each row that it is kept of, besides the plain one; None for those of training.
+        signal_augment: how rows vary in these views; None for as in training.
         live: the shape of its teachers where they are asked about every view; None to read what they kept.
         curve: how many times during training the validation part is measured.
         seed: of everything random.
@@ -89,6 +90,7 @@ class NetworkSettings(Settings):
     views: int = 0
     signals: bool = False
     signal_views: int | None = None
+    signal_augment: AugmentSettings | None = None
     live: StudentSettings | None = None
     curve: int = 0
     seed: int = 0
@@ -235,7 +237,7 @@ def _fit_with_curve(
             settings.training,
             seed=settings.seed,
             checkpoint=folder / "checkpoint.pt",
-            advance=advance,
+            advance=advance if not history else _only_steps(advance),
             max_steps=stop,
             average=settings.average,
         )
@@ -245,6 +247,16 @@ def _fit_with_curve(
         if settings.curve and stop != stops[-1]:
             write_json(path, curve)
     return {"history": history, "curve": curve}
+
+
+def _only_steps(advance: Advance) -> Advance:
+    """Return what passes on single steps, not how far training had come when it went on."""
+
+    def step(steps: float = 1, note: str = "", total: float | None = None) -> None:
+        if total is None:
+            advance(steps, note)
+
+    return step
 
 
 def _loader(settings: NetworkSettings, train: IndexedDataset, transform: Transform) -> Loader:
@@ -281,8 +293,9 @@ def _finish(
     )
     if settings.signals:
         views = range((settings.views if settings.signal_views is None else settings.signal_views) + 1)
+        varied = settings.signal_augment or settings.augment
         encoded = encode(splits.train, transform)
-        told = [run_in_parts(student, encoded, transform, settings.augment, view) for view in views]
+        told = [run_in_parts(student, encoded, transform, varied, view) for view in views]
         save_tensors(folder / "signals.safetensors", {"logits": torch.stack(told)})
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return _measured(student, splits.test, transform)
