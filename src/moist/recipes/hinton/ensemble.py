@@ -71,7 +71,7 @@ class PictureEnsembleSettings(PicturesSettings):
         jobs: processes.
     """
 
-    student_epochs: int = Field(16, ge=1)
+    student_epochs: int = Field(20, ge=1)
     temperature: float = Field(1.0, gt=0)
     views: int = Field(2, ge=1)
     num_members: int = Field(10, ge=2)
