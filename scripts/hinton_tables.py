@@ -1,4 +1,4 @@
-"""Tables and plots of Hinton's MNIST studies, for docs/hinton.md."""
+"""Tables and plots of Hinton's studies, for docs/hinton.md."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ def course(document: Mapping[str, Any]) -> list[str]:
     for name, found in document["derived"]["course"].items():
         lost, gained = found["accuracy_lost"]["mean"], found["nll_gained"]["mean"]
         lines.append(row([SYSTEMS[name], f"{100 * lost:.2f} points", f"{gained:.3f}"]))
-    return [*lines, "", "![Validation accuracy and log loss in the course of training](images/hinton-soft-targets.svg)"]
+    picture = f"images/{document['name']}.svg"
+    return [*lines, "", f"![Validation accuracy and log loss in the course of training]({picture})"]
 
 
 def _heading(document: Mapping[str, Any]) -> str:

@@ -225,14 +225,16 @@ PAGES: dict[str, dict[str, Render]] = {
         "hinton-mnist.json": hinton_tables.table,
         "hinton-missing-digit.json": hinton_tables.missing,
         "hinton-ensemble.json": hinton_tables.errors,
+        "hinton-ensemble-cifar10.json": hinton_tables.errors,
         "hinton-soft-targets.json": hinton_tables.course,
+        "hinton-soft-targets-cifar10.json": hinton_tables.course,
     },
     "specialists.md": {"hinton-specialists.json": specialists_tables.specialists},
 }
 PICTURES: dict[str, Callable[[Mapping[str, Any], Path], None]] = {
     **dict.fromkeys(MUTUAL, save_sweep),
     "hinton-mnist": hinton_tables.draw_sweep,
-    "hinton-soft-targets": hinton_tables.draw_course,
+    **dict.fromkeys(("hinton-soft-targets", "hinton-soft-targets-cifar10"), hinton_tables.draw_course),
     "hinton-specialists": specialists_tables.draw_coverage,
 }
 

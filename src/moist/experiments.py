@@ -90,6 +90,9 @@ STUDIES: dict[str, Study] = {
     "hinton-ensemble": Study(
         "moist.recipes.hinton.ensemble:run", "ten networks on MNIST averaged, and distilled into one of their size"
     ),
+    "hinton-ensemble-cifar10": Study(
+        "moist.recipes.hinton.ensemble:run_cifar10", "the same with ten small residual networks on CIFAR-10"
+    ),
     "hinton-mnist": Study(
         "moist.recipes.hinton.mnist:run", "Hinton's MNIST table: a regularised teacher distilled into a plain network"
     ),
@@ -99,6 +102,7 @@ STUDIES: dict[str, Study] = {
     "hinton-soft-targets": Study(
         "moist.recipes.hinton.soft_targets:run", "3% of MNIST from labels and from soft targets, to the end"
     ),
+    "hinton-soft-targets-cifar10": Study("moist.recipes.hinton.soft_targets:run_cifar10", "the same on 3% of CIFAR-10"),
 }
 
 

@@ -27,6 +27,15 @@ def test_errors_stand_beside_the_papers(script, document):
     assert "| 30 | 420 | 380 | 400 | 8 | 20 (within noise) |" in lines
 
 
+def test_each_study_of_few_labels_shows_its_own_picture(script, document):
+    lost = {"accuracy_lost": spread(0.01, 0.02), "nll_gained": spread(0.5)}
+    document |= {"name": "hinton-soft-targets-cifar10", "systems": {"hard_few": {"errors": spread(5000)}}}
+    document["derived"] = {"course": {"hard_few": lost}}
+    lines = script("hinton_tables").course(document)
+    assert "| few rows, labels | 1.50 points | 0.500 |" in lines
+    assert lines[-1].endswith("(images/hinton-soft-targets-cifar10.svg)")
+
+
 def test_the_sweep_is_drawn(script, document, tmp_path):
     script("hinton_tables").draw_sweep(document, tmp_path / "sweep.svg")
     assert "2 × 30 units" in (tmp_path / "sweep.svg").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Hinton's MNIST studies: findings by hand, curves that survive an interruption, and a trial of each study."""
+"""Hinton's studies: findings by hand, curves that survive an interruption, and a trial of each study."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from moist.recipes.hinton import ensemble, missing_digit, mnist, soft_targets
+from moist.recipes.hinton.few_rows import ARMS, course
 from moist.recipes.hinton.networks import SoftTargets, log_mean_probabilities, train_network
 from moist.recipes.study import StudyRequest
 from moist.types import Batch
 
-
-def request(tmp_path, name):
-    out = tmp_path / "runs" / f"{name}-small"
-    return StudyRequest(f"{name}-small", f"moist reproduce {name}", "small", 1, out, overrides=OVERRIDES, quiet=True)
-
-
 OVERRIDES = ("jobs.workers=1", "limit=1000", "teacher_epochs=2", "student_epochs=2")
+PICTURES = ("jobs.workers=1", "limit=1000")
+
+
+def request(tmp_path, name, overrides=OVERRIDES):
+    out = tmp_path / "runs" / f"{name}-small"
+    return StudyRequest(f"{name}-small", f"moist reproduce {name}", "small", 1, out, overrides=overrides, quiet=True)
 
 
 def test_findings_of_a_sweep_by_hand():
@@ -32,9 +33,9 @@ def test_findings_of_a_sweep_by_hand():
 
 def test_the_course_of_training_by_hand():
     curve = [{"accuracy": 0.90, "nll": 0.5}, {"accuracy": 0.95, "nll": 0.3}, {"accuracy": 0.93, "nll": 0.7}]
-    course = soft_targets.course([curve])
-    assert course["accuracy_lost"]["mean"] == pytest.approx(0.02)
-    assert course["nll_gained"]["mean"] == pytest.approx(0.4)
+    found = course([curve])
+    assert found["accuracy_lost"]["mean"] == pytest.approx(0.02)
+    assert found["nll_gained"]["mean"] == pytest.approx(0.4)
 
 
 def test_an_ensembles_mean_is_of_probabilities():
@@ -49,7 +50,7 @@ def test_soft_targets_are_those_of_the_batchs_views(tmp_path):
     assert SoftTargets([tmp_path])(batch).logits.tolist() == [[4, 5], [6, 7]]
 
 
-def test_a_resumed_curve_is_the_same(tmp_path):
+def test_a_resumed_curve_is_the_same_and_every_step_is_reported_once(tmp_path):
     network = {
         "data": {"name": "digits"},
         "whole": False,
@@ -58,7 +59,9 @@ def test_a_resumed_curve_is_the_same(tmp_path):
         "curve": 4,
     }
     payload = {"network": network, "teachers": []}
-    unbroken = train_network(payload, tmp_path / "unbroken", lambda *args, **kwargs: None)
+    told = []
+    unbroken = train_network(payload, tmp_path / "unbroken", lambda done=1, note="", total=None: told.append(done))
+    assert sum(told) == 4 * (1293 // 256)
     steps = []
 
     def interrupt(done: int, note: str = "", total: int | None = None) -> None:
@@ -119,4 +122,22 @@ def test_a_trial_of_the_ensemble(tmp_path):
 @pytest.mark.slow
 def test_a_trial_of_the_soft_targets(tmp_path):
     document = soft_targets.run(request(tmp_path, "hinton-soft-targets"))
-    assert {len(curve) for name in soft_targets.ARMS for curve in document["derived"]["curves"][name]} <= {2, 4, 5}
+    assert {len(curve) for name in ARMS for curve in document["derived"]["curves"][name]} <= {2, 4, 5}
+
+
+@pytest.mark.slow
+def test_a_trial_of_the_ensemble_on_pictures(tmp_path):
+    document = ensemble.run_cifar10(request(tmp_path, "hinton-ensemble-cifar10", PICTURES))
+    single, whole = (document["systems"][name] for name in ("single", "ensemble"))
+    assert whole["active_macs"] == 3 * single["active_macs"] > 3e5
+    assert document["data"] == {"name": "cifar10", "train": 1000, "validation": 5000, "test": 10000}
+    told = load_file(tmp_path / "runs/hinton-ensemble-cifar10-small/member-0-0/signals.safetensors")["logits"]
+    assert told.shape == (3, 1000, 10)  # the plain view and two others, of all rows and not the member's alone
+
+
+@pytest.mark.slow
+def test_a_trial_of_the_soft_targets_on_pictures(tmp_path):
+    document = soft_targets.run_cifar10(request(tmp_path, "hinton-soft-targets-cifar10", PICTURES))
+    assert list(document["systems"]) == ["hard_all", *ARMS]
+    assert document["data"]["validation"] == 5000  # whose rows no network has seen
+    assert {len(curves[0]) for curves in document["derived"]["curves"].values()} == {5}

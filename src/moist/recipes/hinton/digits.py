@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import torch
 from pydantic import Field
+from torch import Tensor
 
 from moist.config import Settings
-from moist.data import AugmentSettings, DataSettings, DataSplits, load_dataset
+from moist.data import AugmentSettings, DataSettings
 from moist.recipes.hinton.networks import NetworkSettings, network_job, read_logits
 from moist.recipes.hinton.recording import recording_job
 from moist.recipes.hinton.rows import RowsSettings
-from moist.recipes.hinton.studying import costs_of, keyed, num_errors, shared_folder, system_entry
+from moist.recipes.hinton.studying import (
+    costs_of,
+    data_facts,
+    keyed,
+    num_errors,
+    shared_folder,
+    system_entry,
+    test_target_of,
+    train_target_of,
+)
 from moist.recipes.study import StudyRequest
-from moist.storage import default_cache_dir
 from moist.students import StudentSettings
 from moist.tasks import LossSettings
 from moist.training import Job, TrainingSettings
@@ -238,37 +244,19 @@ def taught(settings: TaughtSettings, network: NetworkSettings, learning_rate: fl
     return network.model_copy(update={"training": training, "student": student})
 
 
-@cache
-def _splits(data: DataSettings) -> DataSplits:
-    return load_dataset(data, default_cache_dir(), quiet=True)
-
-
 def digits_facts(settings: DigitsSettings) -> dict[str, Any]:
     """Return what a result file says of the data; the networks train on the validation rows too, as the paper's do."""
-    splits = _splits(settings.data)
-    assert splits.test is not None
-    return {
-        "name": "mnist",
-        "train": len(splits.train) + len(splits.validation),
-        "validation": 0,
-        "test": len(splits.test),
-    }
+    return data_facts(settings.data, whole=True)
 
 
-def train_target(settings: DigitsSettings) -> torch.Tensor:
+def train_target(settings: DigitsSettings) -> Tensor:
     """Return the classes (N,) of the training rows, those of the validation part last."""
-    splits = _splits(settings.data)
-    assert splits.train.target is not None
-    assert splits.validation.target is not None
-    return torch.from_numpy(np.concatenate([splits.train.target, splits.validation.target]))
+    return train_target_of(settings.data)
 
 
-def test_target(settings: DigitsSettings) -> torch.Tensor:
+def test_target(settings: DigitsSettings) -> Tensor:
     """Return the classes (N,) of the test part."""
-    test = _splits(settings.data).test
-    assert test is not None
-    assert test.target is not None
-    return torch.from_numpy(test.target)
+    return test_target_of(settings.data)
 
 
 def test_errors(settings: DigitsSettings, folder: Path) -> int:

@@ -22,6 +22,7 @@ from moist.data import (
     DataSettings,
     DataSplits,
     IndexedDataset,
+    InputShape,
     Loader,
     Transform,
     TransformSettings,
@@ -38,6 +39,7 @@ from moist.training import Job, TrainingSettings, fit
 from moist.types import Batch, TeacherSignal
 
 __all__ = [
+    "LiveTargets",
     "NetworkSettings",
     "SoftTargets",
     "load_network",
@@ -69,6 +71,9 @@ class NetworkSettings(Settings):
         augment: how training images vary.
         views: augmented views of each image; 0 for one never seen before in every epoch.
         signals: keep what the trained network says of every training row, under its plain view and these.
+        signal_views: views of each row that it is kept of, besides the plain one; None for those of training.
+        signal_augment: how rows vary in these views; None for as in training.
+        live: the shape of its teachers where they are asked about every view; None to read what they kept.
         curve: how many times during training the validation part is measured.
         seed: of everything random.
     """
@@ -84,6 +89,9 @@ class NetworkSettings(Settings):
     augment: AugmentSettings = AugmentSettings()
     views: int = 0
     signals: bool = False
+    signal_views: int | None = None
+    signal_augment: AugmentSettings | None = None
+    live: StudentSettings | None = None
     curve: int = 0
     seed: int = 0
 
@@ -102,6 +110,33 @@ class SoftTargets:
     def __call__(self, batch: Batch) -> TeacherSignal:
         """Return the targets of a batch."""
         return TeacherSignal(self.logits_VNC[batch.view, batch.index])
+
+
+class LiveTargets:
+    """What finished networks say of the view that a batch shows; of several the log of their mean probabilities.
+
+    Args:
+        folders: of the teachers' jobs, each with ``model.safetensors``.
+        teacher: their shape.
+        shape: what they read.
+        num_classes: C.
+    """
+
+    def __init__(self, folders: list[Path], teacher: StudentSettings, shape: InputShape, num_classes: int) -> None:
+        self.teachers = [_restored(folder, teacher, shape, num_classes) for folder in folders]
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> TeacherSignal:
+        """Return the targets of a batch."""
+        told = [teacher(batch.inputs).float() for teacher in self.teachers]
+        return TeacherSignal(told[0] if len(told) == 1 else log_mean_probabilities(told))
+
+
+def _restored(folder: Path, settings: StudentSettings, shape: InputShape, num_classes: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        network = create_student(settings, shape, num_classes)
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    return network.eval()
 
 
 def log_mean_probabilities(logits: Sequence[Tensor]) -> Tensor:
@@ -163,10 +198,21 @@ def train_network(payload: dict[str, Any], folder: Path, advance: Advance) -> di
     if "start" in payload:
         student.load_state_dict(load_file(Path(payload["start"]) / "model.safetensors"))
     teachers = [Path(path) for path in payload["teachers"]]
-    task = DistillTask(student, SoftTargets(teachers), settings.loss) if teachers else MoETask(student, None)
+    task = _task(settings, student, teachers, transform, len(splits.train.classes))
     loader = _loader(settings, splits.train, transform)
     learned = _fit_with_curve(task, student, loader, settings, splits.validation, transform, folder, advance)
     return _finish(settings, student.eval(), splits, transform, folder) | learned
+
+
+def _task(
+    settings: NetworkSettings, student: nn.Module, teachers: list[Path], transform: Transform, num_classes: int
+) -> nn.Module:
+    if not teachers:
+        return MoETask(student, None)
+    if settings.live is None:
+        return DistillTask(student, SoftTargets(teachers), settings.loss)
+    live = LiveTargets(teachers, settings.live, transform.input_shape, num_classes)
+    return DistillTask(student, live, settings.loss)
 
 
 def _fit_with_curve(
@@ -191,7 +237,7 @@ def _fit_with_curve(
             settings.training,
             seed=settings.seed,
             checkpoint=folder / "checkpoint.pt",
-            advance=advance,
+            advance=advance if not history else _only_steps(advance),
             max_steps=stop,
             average=settings.average,
         )
@@ -201,6 +247,16 @@ def _fit_with_curve(
         if settings.curve and stop != stops[-1]:
             write_json(path, curve)
     return {"history": history, "curve": curve}
+
+
+def _only_steps(advance: Advance) -> Advance:
+    """Return what passes on single steps, not how far training had come when it went on."""
+
+    def step(steps: float = 1, note: str = "", total: float | None = None) -> None:
+        if total is None:
+            advance(steps, note)
+
+    return step
 
 
 def _loader(settings: NetworkSettings, train: IndexedDataset, transform: Transform) -> Loader:
@@ -236,9 +292,10 @@ def _finish(
         folder / "test.safetensors", {"logits": run_in_parts(student, encode(splits.test, transform), transform)}
     )
     if settings.signals:
-        views = range(settings.views + 1)
+        views = range((settings.views if settings.signal_views is None else settings.signal_views) + 1)
+        varied = settings.signal_augment or settings.augment
         encoded = encode(splits.train, transform)
-        told = [run_in_parts(student, encoded, transform, settings.augment, view) for view in views]
+        told = [run_in_parts(student, encoded, transform, varied, view) for view in views]
         save_tensors(folder / "signals.safetensors", {"logits": torch.stack(told)})
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return _measured(student, splits.test, transform)

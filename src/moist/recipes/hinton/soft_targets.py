@@ -1,45 +1,38 @@
-"""``hinton-soft-targets``: section 6, soft targets as a regulariser where labels are few."""
+"""``hinton-soft-targets`` and ``hinton-soft-targets-cifar10``: section 6, soft targets as a regulariser."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from moist.config import load_config
-from moist.evaluation import gap_recovered
 from moist.recipes.hinton.digits import (
     SMALL,
     TEACHER,
     DigitsSettings,
-    digits_entry,
-    digits_facts,
     plain_job,
     plain_network,
     student_settings,
     teacher_job,
     teacher_network,
 )
+from moist.recipes.hinton.few_rows import ARMS, FewRowsPlan, few_rows_document
 from moist.recipes.hinton.networks import NetworkSettings, network_job
-from moist.recipes.hinton.rows import RowsSettings
-from moist.recipes.hinton.studying import run_after_shared, total_seconds
-from moist.recipes.results import spread
-from moist.recipes.study import StudyRequest, study_document
-from moist.training import Job, JobResult, JobsSettings
+from moist.recipes.hinton.pictures import PICTURE, PicturesSettings, picture_network
+from moist.recipes.hinton.rows import RowsSettings, choose_rows
+from moist.recipes.hinton.studying import costs_of, run_after_shared, splits_of
+from moist.recipes.study import StudyRequest
+from moist.tasks import LossSettings
+from moist.training import Job, JobsSettings, run_jobs
 
-__all__ = ["SoftTargetsSettings", "run"]
-
-PUBLISHED = {
-    "source": "Hinton, Vinyals and Dean 2015 (arXiv 1503.02531), section 6: speech, frame accuracy",
-    "accuracy": {"hard_few": 0.445, "soft_few": 0.570, "hard_all": 0.589},
-    "stopped_early": {"hard_few": True, "soft_few": False},
-}
+__all__ = ["PictureSoftTargetsSettings", "SoftTargetsSettings", "run", "run_cifar10"]
 
 
 class SoftTargetsSettings(DigitsSettings):
-    """Settings of the study.
+    """Settings of the study on MNIST.
 
     Args:
         teacher_epochs: passes over the data for the teacher; one that is trained for longer is surer of its training
@@ -63,12 +56,26 @@ class SoftTargetsSettings(DigitsSettings):
     jobs: JobsSettings = JobsSettings()
 
 
-ARMS = ("hard_few", "soft_few")
-TITLES = {"plain": "hard_all"}
+class PictureSoftTargetsSettings(PicturesSettings):
+    """Settings of the study on CIFAR-10.
+
+    Args:
+        steps: of every network's training, on few rows and on all, to the nearest whole pass over its rows.
+        share: of each class's training rows that the small set has.
+        temperature: of the soft targets.
+        curve: how many times in the course of training accuracy is measured.
+        jobs: processes.
+    """
+
+    steps: int = Field(3000, ge=1)
+    share: float = Field(0.03, gt=0, le=1)
+    temperature: float = Field(4.0, gt=0)
+    curve: int = Field(20, ge=1)
+    jobs: JobsSettings = JobsSettings()
 
 
 def run(request: StudyRequest) -> dict[str, Any]:
-    """Train networks on few rows from labels and from soft targets, one on all rows; return the document."""
+    """Train networks on few rows of MNIST from labels and from soft targets, one on all rows; return the document."""
     small = {**SMALL, "few_epochs": 30, "curve": 5} if request.budget == "small" else {}
     settings = load_config(SoftTargetsSettings, small, request.overrides)
     seeds = range(request.seeds)
@@ -76,7 +83,23 @@ def run(request: StudyRequest) -> dict[str, Any]:
     plain = [plain_job(request, settings, settings.units, seed) for seed in seeds]
     jobs = list(_jobs(request, settings, {job.name: job.folder for job in teachers}))
     results = run_after_shared(request, [*teachers, *plain], jobs, settings.jobs)
-    return _document(request, settings, results)
+    small_costs, teacher_costs = costs_of(plain_network(settings.units)), costs_of(teacher_network(settings))
+    plan = FewRowsPlan(
+        settings.data,
+        whole=True,
+        share=settings.share,
+        teacher=TEACHER,
+        networks={
+            "teacher": ("teacher", teacher_costs),
+            "hard_all": ("plain", small_costs),
+            **{name: (name, small_costs) for name in ARMS},
+        },
+        notes=[
+            "Few rows are drawn from the training part without its validation rows, on which the curves are measured; "
+            "the teacher and the networks on all rows have seen them too.",
+        ],
+    )
+    return few_rows_document(request, plan, results)
 
 
 def _jobs(request: StudyRequest, settings: SoftTargetsSettings, teachers: Mapping[str, Path]) -> Iterator[Job]:
@@ -96,65 +119,43 @@ def _few(settings: SoftTargetsSettings, seed: int) -> NetworkSettings:
     return network.model_copy(update={"whole": False, "curve": settings.curve, "rows": rows, "training": training})
 
 
-def _document(
-    request: StudyRequest,
-    settings: SoftTargetsSettings,
-    results: Mapping[str, JobResult],
-) -> dict[str, Any]:
-    data = digits_facts(settings)
-    small = plain_network(settings.units)
-    networks = {"teacher": teacher_network(settings), "plain": small, "hard_few": small, "soft_few": small}
-    seeds = range(request.seeds)
-    systems = {
-        TITLES.get(name, name): digits_entry(settings, network, [results[f"{name}-{seed}"].folder for seed in seeds])
-        for name, network in networks.items()
-    }
-    curves = {name: [results[f"{name}-{seed}"].value["curve"] for seed in seeds] for name in ARMS}
-    bound, hard, soft = (systems[name]["accuracy"]["mean"] for name in ("hard_all", *ARMS))
-    derived = {
-        "recovered": gap_recovered(soft, hard, bound),
-        "course": {name: course(curves[name]) for name in ARMS},
-        "curves": curves,
-    }
-    return study_document(
-        request,
-        data=data,
-        teacher=TEACHER,
-        systems=systems,
-        seconds=total_seconds(results),
-        verdict=_verdict(systems, derived, settings),
-        derived=derived,
-        published=PUBLISHED,
+def run_cifar10(request: StudyRequest) -> dict[str, Any]:
+    """Do the same on CIFAR-10, where the teacher is the network on all rows itself, as in the paper."""
+    small = {"limit": 3000, "steps": 40, "curve": 5} if request.budget == "small" else {}
+    settings = load_config(PictureSoftTargetsSettings, small, request.overrides)
+    results = run_jobs(list(_picture_jobs(request, settings)), settings.jobs, quiet=request.quiet)
+    costs = costs_of(settings.student, PICTURE)
+    plan = FewRowsPlan(
+        settings.data,
+        whole=False,
+        share=settings.share,
+        teacher={"name": "the network of the same shape on all rows, asked about every view"},
+        networks={name: (name, costs) for name in ("hard_all", *ARMS)},
         notes=[
-            "Every network is trained to its last step; nothing is stopped early.",
-            "Few rows are drawn from the training part without its validation rows, on which the curves are measured; "
-            "the teacher and the networks on all rows have seen them too.",
+            f"All networks have one shape, the same cut and mirrored images and {settings.steps:,} steps, as near as "
+            "whole passes over their rows come to it.",
+            "No network has seen the validation rows, on which the curves are measured.",
         ],
     )
+    return few_rows_document(request, plan, results)
 
 
-def course(curves: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, Any]:
-    """Return what becomes of each seed's validation figures between their best point and the end of training.
-
-    Args:
-        curves: for each seed, ``accuracy`` and ``nll`` (nats) at points in the course of training.
-    """
-    return {
-        "accuracy_lost": spread([max(point["accuracy"] for point in c) - c[-1]["accuracy"] for c in curves]),
-        "nll_gained": spread([c[-1]["nll"] - min(point["nll"] for point in c) for c in curves]),
-    }
-
-
-def _verdict(systems: Mapping[str, Any], derived: Mapping[str, Any], settings: SoftTargetsSettings) -> str:
-    bound, hard, soft = (f"{systems[name]['accuracy']['mean']:.1%}" for name in ("hard_all", *ARMS))
-    lost, gained = ([derived["course"][name][key]["mean"] for name in ARMS] for key in ("accuracy_lost", "nll_gained"))
-    return (
-        f"On {settings.share:.0%} of the rows labels give {hard}, soft targets {soft}, on all rows labels give "
-        f"{bound}: soft targets recover {_share(derived['recovered'])} of the gap. From its best point to the end of "
-        f"training the network taught by labels loses {100 * lost[0]:.2f} points of validation accuracy and "
-        f"{gained[0]:.2f} nats, the one taught by soft targets {100 * lost[1]:.2f} points and {gained[1]:.2f} nats."
-    )
+def _picture_jobs(request: StudyRequest, settings: PictureSoftTargetsSettings) -> Iterator[Job]:
+    for seed in range(request.seeds):
+        network = _pictures(settings, seed, RowsSettings())
+        teacher = network_job(f"hard_all-{seed}", network, request.out / f"hard_all-{seed}")
+        yield teacher
+        network = _pictures(settings, seed, RowsSettings(fraction=settings.share, seed=seed))
+        network = network.model_copy(update={"curve": settings.curve})
+        yield network_job(f"hard_few-{seed}", network, request.out / f"hard_few-{seed}")
+        loss = LossSettings(temperature=settings.temperature, hard_weight=0.0)
+        network = network.model_copy(update={"loss": loss, "live": settings.student})
+        name = f"soft_few-{seed}"
+        yield network_job(name, network, request.out / name, {teacher.name: teacher.folder})
 
 
-def _share(value: float | None) -> str:
-    return "none" if value is None else f"{value:.0%}"
+def _pictures(settings: PictureSoftTargetsSettings, seed: int, rows: RowsSettings) -> NetworkSettings:
+    """Return a network on some rows, none of them for validation, with as many epochs as the steps take."""
+    num_rows = len(choose_rows(rows, splits_of(settings.data).train.target))
+    epochs = max(1, round(settings.steps / max(1, num_rows // settings.batch_size)))
+    return picture_network(settings, epochs, seed).model_copy(update={"whole": False, "rows": rows})

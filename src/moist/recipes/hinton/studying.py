@@ -4,21 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from moist.data import InputShape
+from moist.data import DataSettings, DataSplits, InputShape, load_dataset
 from moist.evaluation import count_cost
 from moist.recipes.results import spread
 from moist.recipes.study import StudyRequest
-from moist.storage import only_one
+from moist.storage import default_cache_dir, only_one
 from moist.students import StudentSettings, create_student
 from moist.training import Job, JobResult, JobsSettings, run_jobs
 
-__all__ = ["costs_of", "keyed", "num_errors", "run_after_shared", "shared_folder", "system_entry", "total_seconds"]
+__all__ = [
+    "costs_of",
+    "data_facts",
+    "keyed",
+    "num_errors",
+    "run_after_shared",
+    "shared_folder",
+    "splits_of",
+    "system_entry",
+    "test_target_of",
+    "total_seconds",
+    "train_target_of",
+]
 
 DIGIT = InputShape("vision", (1, 28, 28))
 
@@ -44,6 +58,42 @@ def run_after_shared(
     with only_one(shared_folder(request)):
         run_jobs(shared, settings, quiet=request.quiet)
     return run_jobs([*shared, *jobs], settings, quiet=request.quiet)
+
+
+@cache
+def splits_of(data: DataSettings) -> DataSplits:
+    """Return a data set's parts, loaded once."""
+    return load_dataset(data, default_cache_dir(), quiet=True)
+
+
+def data_facts(data: DataSettings, *, whole: bool) -> dict[str, Any]:
+    """Return what a result file says of a data set.
+
+    Args:
+        data: which.
+        whole: the networks train on the validation rows too.
+    """
+    splits = splits_of(data)
+    assert splits.test is not None
+    train, validation = len(splits.train), len(splits.validation)
+    rows = {"train": train + validation, "validation": 0} if whole else {"train": train, "validation": validation}
+    return {"name": data.name, **rows, "test": len(splits.test)}
+
+
+def train_target_of(data: DataSettings) -> Tensor:
+    """Return the classes (N,) of the training rows, those of the validation part last."""
+    splits = splits_of(data)
+    assert splits.train.target is not None
+    assert splits.validation.target is not None
+    return torch.from_numpy(np.concatenate([splits.train.target, splits.validation.target]))
+
+
+def test_target_of(data: DataSettings) -> Tensor:
+    """Return the classes (N,) of the test part."""
+    test = splits_of(data).test
+    assert test is not None
+    assert test.target is not None
+    return torch.from_numpy(test.target)
 
 
 def num_errors(logits_NC: Tensor, target_N: Tensor) -> int:
