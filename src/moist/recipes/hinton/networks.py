@@ -123,20 +123,13 @@ class LiveTargets:
     """
 
     def __init__(self, folders: list[Path], teacher: StudentSettings, shape: InputShape, num_classes: int) -> None:
-        self.teachers = [_restored(folder, teacher, shape, num_classes) for folder in folders]
+        self.teachers = [load_network(teacher, shape, num_classes, folder) for folder in folders]
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> TeacherSignal:
         """Return the targets of a batch."""
         told = [teacher(batch.inputs).float() for teacher in self.teachers]
         return TeacherSignal(told[0] if len(told) == 1 else log_mean_probabilities(told))
-
-
-def _restored(folder: Path, settings: StudentSettings, shape: InputShape, num_classes: int) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        network = create_student(settings, shape, num_classes)
-    network.load_state_dict(load_file(folder / "model.safetensors"))
-    return network.eval()
 
 
 def log_mean_probabilities(logits: Sequence[Tensor]) -> Tensor:
@@ -301,9 +294,10 @@ def _finish(
     return _measured(student, splits.test, transform)
 
 
-def load_network(student: StudentSettings, transform: Transform, num_classes: int, folder: Path) -> nn.Module:
-    """Return a network that a finished job left in ``folder``, in evaluation mode."""
-    network = create_student(student, transform.input_shape, num_classes)
+def load_network(student: StudentSettings, shape: InputShape, num_classes: int, folder: Path) -> nn.Module:
+    """Return a network that a finished job left in ``folder``, in evaluation mode; no random number is drawn."""
+    with torch.random.fork_rng(devices=[]):
+        network = create_student(student, shape, num_classes)
     network.load_state_dict(load_file(folder / "model.safetensors"))
     return network.eval()
 

@@ -38,7 +38,7 @@ def record_targets(payload: dict[str, Any], folder: Path, advance: Advance) -> d
     """Record a teacher's mean logits as ``signals.safetensors``, (1, N, C) as a network's own job does."""
     settings = load_config(NetworkSettings, payload["network"])
     splits, transform = load_parts(settings)
-    teacher = load_network(settings.student, transform, len(splits.train.classes), Path(payload["teacher"]))
+    teacher = load_network(settings.student, transform.input_shape, len(splits.train.classes), Path(payload["teacher"]))
     reach = payload.get("reach", settings.augment.crop)
     told = mean_over_places(teacher, encode(splits.train, transform), transform, reach, advance)
     save_tensors(folder / "signals.safetensors", {"logits": told[None]})

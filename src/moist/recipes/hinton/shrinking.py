@@ -37,7 +37,7 @@ def shrink_teacher(payload: dict[str, Any], folder: Path, advance: Advance) -> d
     settings = load_config(NetworkSettings, payload["network"])
     splits, transform = load_parts(settings)
     num_classes = len(splits.train.classes)
-    teacher = load_network(settings.student, transform, num_classes, Path(payload["teacher"]))
+    teacher = load_network(settings.student, transform.input_shape, num_classes, Path(payload["teacher"]))
     student = create_student(load_config(StudentSettings, payload["student"]), transform.input_shape, num_classes)
     encoded = encode(splits.train, transform)
     images = encoded[:: max(1, len(encoded) // NUM_FITTED)]
@@ -64,8 +64,8 @@ def shrink_into(student: nn.Module, teacher: nn.Module, inputs_ND: Tensor) -> No
     """
     wide, narrow = _linear_layers(teacher), _linear_layers(student)
     hidden = inputs_ND
-    kept = torch.arange(inputs_ND.shape[1])
-    predicts, offset = torch.eye(len(kept)), torch.zeros(len(kept))
+    num_inputs = inputs_ND.shape[1]
+    predicts, offset = torch.eye(num_inputs), torch.zeros(num_inputs)  # all inputs are kept
     for layer, above, small in zip(wide, [*wide[1:], None], narrow, strict=True):
         weight, bias = layer.weight @ predicts.T, layer.bias + layer.weight @ offset
         if above is None:
