@@ -65,7 +65,7 @@ def choose_shape(
     on with three times as many, until one is left. The measure is accuracy on the validation part.
 
     Args:
-        space: the prepared run.
+        space: the prepared run, which :func:`check_budget` has passed.
         workspace_folder: where any process can open it.
         out: folder of the run; the trials go to ``search/``.
         quiet: show no progress.
@@ -73,14 +73,10 @@ def choose_shape(
     Returns:
         The run with the chosen shape and no budget, and what was tried, for the result file.
 
-    Raises:
-        UserError: the method is not ``joint``, there is nothing to validate on, or no mixture is that cheap.
-
     Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization"
     (arXiv 1502.07943): successive halving, here by thirds.
     """
     settings = space.settings
-    check_budget(space)
     if settings.budget.macs is None:
         return space, None
     shapes = _candidates(space)
@@ -102,7 +98,7 @@ def check_budget(space: Workspace) -> None:
     """Check that :func:`choose_shape` can find a shape; it needs nothing that the teacher says.
 
     Raises:
-        UserError: as :func:`choose_shape`.
+        UserError: the method is not ``joint``, there is nothing to validate on, or no mixture is that cheap.
     """
     budget = space.settings.budget.macs
     if budget is None:

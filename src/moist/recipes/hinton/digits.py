@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
-from torch import Tensor
 
 from moist.config import Settings
 from moist.data import AugmentSettings, DataSettings
@@ -18,11 +17,10 @@ from moist.recipes.hinton.studying import (
     costs_of,
     data_facts,
     keyed,
+    networks_entry,
     num_errors,
     shared_folder,
-    system_entry,
     test_target_of,
-    train_target_of,
 )
 from moist.recipes.study import StudyRequest
 from moist.students import StudentSettings
@@ -45,8 +43,6 @@ __all__ = [
     "teacher_network",
     "teachers_and_targets",
     "test_errors",
-    "test_target",
-    "train_target",
 ]
 
 SMALL: dict[str, Any] = {"limit": 3000, "teacher_epochs": 4, "student_epochs": 4, "plain_epochs": 4}
@@ -249,22 +245,11 @@ def digits_facts(settings: DigitsSettings) -> dict[str, Any]:
     return data_facts(settings.data, whole=True)
 
 
-def train_target(settings: DigitsSettings) -> Tensor:
-    """Return the classes (N,) of the training rows, those of the validation part last."""
-    return train_target_of(settings.data)
-
-
-def test_target(settings: DigitsSettings) -> Tensor:
-    """Return the classes (N,) of the test part."""
-    return test_target_of(settings.data)
-
-
 def test_errors(settings: DigitsSettings, folder: Path) -> int:
     """Return how many test images a finished network gets wrong."""
-    return num_errors(read_logits(folder), test_target(settings))
+    return num_errors(read_logits(folder), test_target_of(settings.data))
 
 
 def digits_entry(settings: DigitsSettings, network: StudentSettings, folders: Sequence[Path]) -> dict[str, Any]:
     """Return a result file's entry of finished networks of one shape, one folder for each seed."""
-    wrong = [test_errors(settings, folder) for folder in folders]
-    return system_entry(wrong, len(test_target(settings)), costs_of(network))
+    return networks_entry(settings.data, costs_of(network), folders)

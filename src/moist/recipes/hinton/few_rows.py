@@ -8,8 +8,7 @@ from typing import Any
 
 from moist.data import DataSettings
 from moist.evaluation import gap_recovered
-from moist.recipes.hinton.networks import read_logits
-from moist.recipes.hinton.studying import data_facts, num_errors, system_entry, test_target_of, total_seconds
+from moist.recipes.hinton.studying import data_facts, networks_entry, total_seconds
 from moist.recipes.results import spread
 from moist.recipes.study import StudyRequest, study_document
 from moist.training import JobResult
@@ -47,11 +46,11 @@ class FewRowsPlan:
 
 def few_rows_document(request: StudyRequest, plan: FewRowsPlan, results: Mapping[str, JobResult]) -> dict[str, Any]:
     """Return the document from finished jobs, named ``NAME-SEED``; those of ``ARMS`` have curves."""
-    seeds, target = range(request.seeds), test_target_of(plan.data)
-    systems = {}
-    for name, (job, costs) in plan.networks.items():
-        wrong = [num_errors(read_logits(results[f"{job}-{seed}"].folder), target) for seed in seeds]
-        systems[name] = system_entry(wrong, len(target), costs)
+    seeds = range(request.seeds)
+    systems = {
+        name: networks_entry(plan.data, costs, [results[f"{job}-{seed}"].folder for seed in seeds])
+        for name, (job, costs) in plan.networks.items()
+    }
     curves = {name: [results[f"{name}-{seed}"].value["curve"] for seed in seeds] for name in ARMS}
     bound, hard, soft = (systems[name]["accuracy"]["mean"] for name in ("hard_all", *ARMS))
     derived = {

@@ -24,12 +24,18 @@ from moist.recipes.hinton.digits import (
     taught,
     teacher_network,
     teachers_and_targets,
-    test_target,
-    train_target,
 )
 from moist.recipes.hinton.networks import network_job, read_logits, read_signals
 from moist.recipes.hinton.rows import RowsSettings
-from moist.recipes.hinton.studying import costs_of, num_errors, run_after_shared, system_entry, total_seconds
+from moist.recipes.hinton.studying import (
+    costs_of,
+    num_errors,
+    run_after_shared,
+    system_entry,
+    test_target_of,
+    total_seconds,
+    train_target_of,
+)
 from moist.recipes.results import spread
 from moist.recipes.study import StudyRequest, study_document
 from moist.training import Job, JobResult, JobsSettings
@@ -138,18 +144,18 @@ def _corrected(name: str, rule: str) -> str:
 
 def _shifts(settings: MissingDigitSettings, folder: Path, classes: tuple[int, ...]) -> dict[str, float]:
     """Return the shift of each rule for one student."""
-    train, target = read_signals(folder), train_target(settings)
+    train, target = read_signals(folder), train_target_of(settings.data)
     share = sum(float((target == label).float().mean()) for label in classes)
     return {
         "share": matching_shift(train, classes, share),
         "training": optimal_shift(train, target, classes),
-        "test": optimal_shift(read_logits(folder), test_target(settings), classes),
+        "test": optimal_shift(read_logits(folder), test_target_of(settings.data), classes),
     }
 
 
 def _entry(logits: list[Tensor], settings: MissingDigitSettings, costs: Mapping[str, Any]) -> dict[str, Any]:
     """Return one system's entry, with its errors among the 3s."""
-    target = test_target(settings)
+    target = test_target_of(settings.data)
     threes = target == 3
     wrong = [num_errors(told[threes], target[threes]) for told in logits]
     return {

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from moist.data import DataSettings, DataSplits, InputShape, load_dataset
 from moist.evaluation import count_cost
+from moist.recipes.hinton.networks import read_logits
 from moist.recipes.results import spread
 from moist.recipes.study import StudyRequest
 from moist.storage import default_cache_dir, only_one
@@ -24,6 +25,7 @@ __all__ = [
     "costs_of",
     "data_facts",
     "keyed",
+    "networks_entry",
     "num_errors",
     "run_after_shared",
     "shared_folder",
@@ -111,6 +113,12 @@ def costs_of(student: StudentSettings, shape: InputShape = DIGIT, num_classes: i
 def system_entry(errors: Sequence[float], num_test: int, costs: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return one entry of a result file from the numbers of errors, one for each seed."""
     return {"accuracy": spread([1 - wrong / num_test for wrong in errors]), "errors": spread(errors), **(costs or {})}
+
+
+def networks_entry(data: DataSettings, costs: Mapping[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
+    """Return a result file's entry of finished networks of one cost, one folder for each seed."""
+    target = test_target_of(data)
+    return system_entry([num_errors(read_logits(folder), target) for folder in folders], len(target), costs)
 
 
 def total_seconds(results: Mapping[str, JobResult]) -> float:
