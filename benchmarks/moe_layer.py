@@ -1,9 +1,10 @@
 """How fast the sparse layer is, against a dense layer of the same active FLOPs and other libraries' layers.
 
 4096 tokens, 512 → 2048 → 512, 8 experts, one or two for each token, on one thread: forward without gradients, and
-forward and backward. Every round times each layer once, one after the other, so that whatever else the machine does
-falls on all alike; a ratio is taken within a round. Layers with a multiplying gate (three matrices) are compared with a
-dense layer of that kind. Peers run as they are meant to: with their own capacity, balance losses and initialisation.
+forward and backward. Every round times each layer once, in an order drawn anew, so that whatever else the machine does,
+and what the layer before left in the caches, falls on all alike; a ratio is taken within a round. Layers with a
+multiplying gate (three matrices) are compared with a dense layer of that kind. Peers run as they are meant to: with
+their own capacity, balance losses and initialisation.
 
     pip install transformers einops st-moe-pytorch mixture-of-experts
     python benchmarks/moe_layer.py
@@ -15,6 +16,7 @@ import argparse
 import datetime
 import os
 import platform
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -41,7 +43,8 @@ from moist.storage import write_json
 PROJECT = Path(__file__).resolve().parents[1]
 TARGET = PROJECT / "results" / "bench-moe-layer.json"
 TOKENS, DIM, HIDDEN, EXPERTS = 4096, 512, 2048, 8
-ROUNDS, SEED = 9, 0
+SEED = 0
+ROUNDS = {"float32": 7, "bfloat16": 21}  # the matrix unit's speed changes by half from one pass to the next
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Every layer, and the dense one of the same kind and active FLOPs.
@@ -71,8 +74,9 @@ Rounds = dict[str, list[Seconds]]  # by layer
 def main() -> None:
     """Measure, print and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--rounds", type=int, help=f"of every case; by default {ROUNDS}")
+    given = parser.parse_args().rounds
+    rounds = ROUNDS if given is None else dict.fromkeys(PRECISIONS, given)
     torch.set_num_threads(1)
     started = time.perf_counter()
     cases, failures = {}, {}
@@ -81,7 +85,7 @@ def main() -> None:
             layers = build_layers(top_k, PRECISIONS[precision])
             for mode in ("forward", "forward_backward"):
                 name = f"{precision}, top-{top_k}, {mode}"
-                taken, failed = measure(layers, PRECISIONS[precision], mode == "forward_backward", rounds)
+                taken, failed = measure(layers, PRECISIONS[precision], mode == "forward_backward", rounds[precision])
                 cases[name] = compare(taken)
                 failures |= {f"{layer} ({name})": error for layer, error in failed.items()}
                 print(summary(name, cases[name]), flush=True)
@@ -169,16 +173,17 @@ def mixtral(top_k: int, implementation: str) -> nn.Module:
 def measure(
     layers: Mapping[str, nn.Module], dtype: torch.dtype, backward: bool, rounds: int
 ) -> tuple[Rounds, dict[str, str]]:
-    """Time every layer once in each round, after one round that is not kept; a layer that fails is named."""
+    """Time every layer once in each round, in any order, after one round that is not kept; name those that fail."""
+    shuffle = random.Random(SEED).shuffle
     tokens = torch.randn(TOKENS, DIM, generator=torch.Generator().manual_seed(SEED)).to(dtype)
     taken: Rounds = {name: [] for name in layers}
     failed: dict[str, str] = {}
     for number in range(rounds + 1):
-        for name, layer in layers.items():
-            if name in failed:
-                continue
+        order = [name for name in layers if name not in failed]
+        shuffle(order)
+        for name in order:
             try:
-                seconds = time_once(layer, tokens, backward)
+                seconds = time_once(layers[name], tokens, backward)
             except Exception as error:  # a peer may not know the precision: say so, and go on
                 failed[name] = f"{type(error).__name__}: {str(error)[:160]}"
                 del taken[name]
@@ -216,7 +221,9 @@ def ratios(taken: Rounds, above: str, below: str) -> dict[str, Any]:
     return {clock: spread([a[clock] / b[clock] for a, b in pairs]) for clock in CLOCKS}
 
 
-def result(cases: Mapping[str, Any], failures: Mapping[str, str], rounds: int, seconds: float) -> dict[str, Any]:
+def result(
+    cases: Mapping[str, Any], failures: Mapping[str, str], rounds: Mapping[str, int], seconds: float
+) -> dict[str, Any]:
     """Put everything into one document."""
     return {
         "schema": 1,
@@ -237,14 +244,15 @@ def result(cases: Mapping[str, Any], failures: Mapping[str, str], rounds: int, s
             "dim": DIM,
             "hidden": HIDDEN,
             "experts": EXPERTS,
-            "rounds": rounds,
+            "rounds": dict(rounds),
             "seed": SEED,
         },
         "measured": dict(cases),
         "failed": dict(failures),
         "notes": [
-            "Ratios are taken within a round, over which their median and extremes are given. `cpu` is the process's "
-            "own CPU time, which other processes disturb less than the clock on the wall.",
+            "Ratios are taken within a round, in which the layers run in an order drawn anew; their median and "
+            "extremes are given. `cpu` is the process's own CPU time, which other processes disturb less than the "
+            "clock on the wall.",
             "The dense layer has top_k times the hidden units, so it multiplies as much; the gate comes on top.",
             "dense_bias_within is the dense layer served as our experts are: in bfloat16 oneDNN adds the bias within "
             "the product, where torch's own linear layer writes it first and adds to it. In float32 the two are the "

@@ -72,12 +72,24 @@ def test_hooks_are_called():
 
 
 @needs_library
-def test_gradients_are_those_of_the_module():
+@torch.no_grad()
+def test_rows_of_the_caller_are_not_overwritten():
+    given = rows()
+    bias_within(nn.Sequential(nn.GELU(), nn.Linear(DIM, 4)).bfloat16(), given)
+    assert torch.equal(given, rows())
+
+
+@needs_library
+@pytest.mark.parametrize("transposed", [False, True])
+def test_gradients_are_those_of_the_module(transposed):
     made, exact = expert(), expert().float()
+    if transposed:
+        made[2].weight.data = made[2].weight.data.T.contiguous().T
     inputs = rows().requires_grad_()
     wide = inputs.detach().float().requires_grad_()
     ours = torch.autograd.grad(bias_within(made, inputs).float().sum(), (inputs, *made.parameters()))
     theirs = torch.autograd.grad(exact(wide).sum(), (wide, *exact.parameters()))
+    assert [each.stride() for each in ours[1:]] == [each.stride() for each in made.parameters()]
     for a, b in zip(ours, theirs):
         assert a.dtype == torch.bfloat16
         torch.testing.assert_close(a.float(), b, atol=0.03 * b.abs().max().item(), rtol=0.0)

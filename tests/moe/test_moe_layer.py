@@ -48,6 +48,20 @@ def test_the_layer_is_the_weighted_sum_of_its_experts(router, top_k):
     torch.testing.assert_close(outputs.flatten(0, 1), dense(layer, tokens(3, 5).flatten(0, 1), routing))
 
 
+def test_weights_that_read_more_than_they_write_are_transposed_in_memory():
+    first, second = mlp_expert(DIM, HIDDEN), mlp_expert(DIM, HIDDEN)
+    kept, answers = [*first.parameters()], first(tokens(5))
+    experts = Experts([first, second])
+    assert [each.is_contiguous() for each in first.parameters()] == [True, True, False, True]
+    assert first[2].weight.shape == (DIM, HIDDEN)
+    assert first[2].weight.stride() == (1, DIM)
+    assert all(a is b for a, b in zip(first.parameters(), kept))  # an optimiser made before still holds them
+    torch.testing.assert_close(first(tokens(5)), answers)
+    again = Experts([mlp_expert(DIM, HIDDEN), mlp_expert(DIM, HIDDEN)])
+    again.load_state_dict({name: value.contiguous() for name, value in experts.state_dict().items()})
+    assert torch.equal(again.members[0](tokens(5)), first(tokens(5)))
+
+
 def test_soft_layers_keep_groups_apart():
     layer = layer_of("soft")
     outputs, routing = layer(tokens(3, 5))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from moist.data import InputShape
-from moist.moe import SparseSettings, carry_optimizer_state, upcycle
+from moist.moe import Experts, SparseSettings, carry_optimizer_state, mlp_expert, upcycle
 from moist.students import StudentSettings, create_student, dense_origins, upcycle_student
 from moist.types import UserError
 
@@ -93,6 +93,26 @@ def test_the_optimisers_state_comes_along():
     assert sparse.sparse_layers[0].router.gate.weight not in new.state
     sparse(inputs_of(shape)).square().sum().backward()
     new.step()
+
+
+def test_a_fused_optimiser_goes_on_where_the_dense_one_was():
+    torch.manual_seed(0)
+    dense, inputs = mlp_expert(4, 6), torch.randn(8, 4)
+    old = torch.optim.AdamW(dense.parameters(), lr=0.1, fused=True)
+
+    def step(network, optimizer):
+        optimizer.zero_grad()
+        network(inputs).square().sum().backward()
+        optimizer.step()
+
+    step(dense, old)
+    (made,) = Experts(upcycle(dense, 1)).members
+    new = torch.optim.AdamW(made.parameters(), lr=0.1, fused=True)
+    carry_optimizer_state(old, new, dict(zip(made.parameters(), dense.parameters())))
+    step(dense, old)
+    step(made, new)
+    for ours, theirs in zip(made.parameters(), dense.parameters()):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_optimisers_of_two_kinds_are_refused():

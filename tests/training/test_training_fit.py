@@ -47,6 +47,22 @@ def test_resume_is_equal_to_the_bit(digits, tmp_path, optimizer, cut):
     assert_equal_states(state_of(resumed), state_of(unbroken))
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_moments_are_laid_out_as_their_parameters_are(digits, tmp_path, optimizer):
+    settings = SETTINGS.model_copy(update={"optimizer": optimizer})
+    unbroken = LabelTask()
+    fit(unbroken, digits, settings, seed=3)
+    checkpoint = tmp_path / "checkpoint.pt"
+    fit(LabelTask(), digits, settings, seed=3, checkpoint=checkpoint, max_steps=5)
+    state = torch.load(checkpoint, weights_only=True)
+    for moments in state["optimizer"]["state"].values():
+        moments |= {name: value.T.contiguous().T for name, value in moments.items() if value.dim() == 2}
+    torch.save(state, checkpoint)
+    resumed = LabelTask()
+    fit(resumed, digits, settings, seed=3, checkpoint=checkpoint)
+    assert_equal_states(state_of(resumed), state_of(unbroken))
+
+
 def test_ten_steps_are_five_and_five(digits, tmp_path):
     ten, five = tmp_path / "ten.pt", tmp_path / "five.pt"
     whole, parts = LabelTask(), LabelTask()

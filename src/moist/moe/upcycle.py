@@ -65,8 +65,11 @@ def carry_optimizer_state(
         )
     for parameter, origin in origins.items():
         if origin in dense.state:
-            sparse.state[parameter] = {name: _copied(value) for name, value in dense.state[origin].items()}
+            sparse.state[parameter] = {name: _copied(value, parameter) for name, value in dense.state[origin].items()}
 
 
-def _copied(value: object) -> object:
+def _copied(value: object, parameter: nn.Parameter) -> object:
+    if isinstance(value, Tensor) and value.shape == parameter.shape:
+        # Laid out in memory as the parameter is: torch's fused optimisers read both as they lie, and do not compare.
+        return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
     return value.clone() if isinstance(value, Tensor) else copy.copy(value)

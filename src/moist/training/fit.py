@@ -263,6 +263,11 @@ class _Run:
     def _restore(self, state: dict[str, Any]) -> None:
         self.task.load_state_dict(state["task"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, moments in self.optimizer.state.items():
+            for name, value in moments.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    # Laid out in memory as the parameter is: a fused step reads both as they lie.
+                    moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         torch.set_rng_state(state["random"])
         self.step, self.history = state["step"], state["history"]
         self._sums, self._count = state["sums"], state["count"]
