@@ -79,10 +79,10 @@ class Dispatcher:
             ValueError: no expert gave an output.
         """
         present = self._present(outputs)
-        weighted = [(choices, output * _beside(self._weights[choices], output)) for choices, output in present]
         if self._whole:
-            return self._sum_of_choices(self._restore(weighted))
-        stacked = torch.cat([output for _, output in weighted])
+            answers = self._restore(present)
+            return self._sum_of_choices(answers * _beside(self._weights, answers))
+        stacked = torch.cat([output * _beside(self._weights[choices], output) for choices, output in present])
         combined = stacked.new_zeros(self._num_rows, *stacked.shape[1:])
         return combined.index_add(0, self._rows, stacked)
 
