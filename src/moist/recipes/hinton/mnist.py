@@ -49,12 +49,14 @@ SMALL_STUDY: dict[str, Any] = {
     "sweep_temperatures": [2.5, 20.0],
     "averaging_epochs": 2,
     "started_epochs": 2,
+    "mixed_epochs": 2,
 }
 SEEDS_APART = 1000  # between a teacher's first passes and its further ones, which move the images anew
 JOBS = {
     "teacher": "averaged",
     "student_plain": "plain",
     "student_distilled": "distilled",
+    "student_distilled_mixed": "mixed",
     "student_units": "units",
     "student_started": "started",
 }
@@ -70,6 +72,8 @@ class MnistSettings(TaughtSettings):
         averaged_share: of their steps, whose weights the mean is of.
         started_epochs: passes for the student that starts from its teacher's units.
         started_learning_rate: its peak.
+        mixed_epochs: passes for the student whose transfer set is mixes of two images.
+        mixed_share: of its images that are mixed with another.
         units: of each hidden layer of the student.
         sweep_units: widths of the sweep.
         sweep_temperatures: temperatures of the sweep.
@@ -83,6 +87,8 @@ class MnistSettings(TaughtSettings):
     averaged_share: float = Field(0.85, gt=0, lt=1)
     started_epochs: int = Field(20, ge=1)
     started_learning_rate: float = Field(0.01, gt=0)
+    mixed_epochs: int = Field(140, ge=1)
+    mixed_share: float = Field(1.0, gt=0, le=1)
     units: int = Field(800, ge=1)
     sweep_units: tuple[int, ...] = (30, 300, 800)
     sweep_temperatures: tuple[float, ...] = (1.0, 2.5, 4.0, 8.0, 20.0)
@@ -112,12 +118,20 @@ def _seed_jobs(request: StudyRequest, settings: MnistSettings, first: Job, seed:
     units = shrinking_job(f"units-{seed}", teacher, student.student, request.out / f"units-{seed}")
     yield from (teacher, targets, said, units)
     yield network_job(f"distilled-{seed}", student, request.out / f"distilled-{seed}", {targets.name: targets.folder})
+    mixed = _mixed_student(settings, seed)
+    yield network_job(f"mixed-{seed}", mixed, request.out / f"mixed-{seed}", {teacher.name: teacher.folder})
     again = taught(
         settings,
         student_settings(settings, settings.units, seed, epochs=settings.started_epochs),
         settings.started_learning_rate,
     )
     yield network_job(f"started-{seed}", again, request.out / f"started-{seed}", {said.name: said.folder}, units)
+
+
+def _mixed_student(settings: MnistSettings, seed: int) -> NetworkSettings:
+    """Return the student with a random start that learns what its teacher says of mixes of two images."""
+    network = taught(settings, student_settings(settings, settings.units, seed, epochs=settings.mixed_epochs))
+    return network.model_copy(update={"mixed": settings.mixed_share, "live": teacher_network(settings)})
 
 
 def _averaged_job(request: StudyRequest, settings: MnistSettings, teacher: Job, seed: int) -> Job:
@@ -162,7 +176,7 @@ def _document(
     plain, teacher = (systems[name]["accuracy"]["mean"] for name in ("student_plain", "teacher"))
     kept = {
         name: gap_recovered(systems[name]["accuracy"]["mean"], plain, teacher)
-        for name in ("student_distilled", "student_started")
+        for name in ("student_distilled", "student_distilled_mixed", "student_started")
     }
     before = entry("teacher", large)["errors"]
     derived = {
