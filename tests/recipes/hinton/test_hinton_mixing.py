@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from moist.data import Loader
-from moist.recipes.hinton.mixing import MixedImages, mixed
+from moist.recipes.hinton.mixing import MixedImages, mixed, side_weights
 from moist.recipes.hinton.networks import LiveTargets, NetworkSettings, load_parts, train_network
 from moist.students import StudentSettings
 from moist.types import Batch
@@ -31,13 +31,35 @@ def teacher(tmp_path_factory):
     return folder
 
 
-def test_a_mix_by_hand():
-    batch = Batch(torch.arange(2), torch.zeros(2), torch.tensor([[[4.0]], [[8.0]]]), torch.tensor([0, 1]))
-    found = mixed(batch, torch.tensor([0.25, 1.0]))
-    # A quarter of the first image and three quarters of the one before it, the last; the second stays as it is.
-    assert found.inputs.tolist() == [[[7.0]], [[8.0]]]
+def test_mixes_by_hand():
+    inputs = torch.tensor([[[[4.0, 4.0]]], [[[8.0, 8.0]]], [[[0.0, 0.0]]]])
+    batch = Batch(torch.arange(3), torch.zeros(3), inputs, torch.tensor([0, 1, 2]))
+    found = mixed(batch, torch.tensor([[[0.25, 0.25]], [[1.0, 0.0]], [[1.0, 1.0]]]))
+    # A quarter of the first image and three quarters of the one before it, the last; the second's left half beside the
+    # first's right half; the third as it is.
+    assert found.inputs.tolist() == [[[[1.0, 1.0]]], [[[8.0, 4.0]]], [[[0.0, 0.0]]]]
     assert found.target is None
-    assert found.index.tolist() == [0, 1]
+    assert found.index.tolist() == [0, 1, 2]
+
+
+def test_sides_of_a_line_by_hand():
+    angle = torch.tensor([0.0, torch.pi / 2, torch.pi / 2])
+    found = side_weights(angle, torch.tensor([0.0, 0.0, -0.3]), 2, 4)
+    assert found.int().tolist() == [
+        [[0, 0, 0, 0], [1, 1, 1, 1]],  # down from the middle
+        [[0, 0, 1, 1], [0, 0, 1, 1]],  # to the right of it
+        [[0, 1, 1, 1], [0, 1, 1, 1]],  # from 0.3 left of it: pixels' centres are at -0.375, -0.125, 0.125, 0.375
+    ]
+
+
+def test_half_of_the_mixes_are_cut(images):
+    pairs = [p for k in range(20) for p in zip(images.epoch(k), MixedImages(images, 1.0, 0).epoch(k), strict=True)]
+    shares = []
+    for plain, mix in pairs:
+        other = plain.inputs.roll(1, 0)
+        from_either = ((mix.inputs == plain.inputs) | (mix.inputs == other)).flatten(1).all(dim=1)
+        shares.append(from_either.double().mean())
+    assert torch.stack(shares).mean().item() == pytest.approx(0.5, abs=0.03)
 
 
 def test_mixes_depend_on_seed_and_epoch_alone(images):

@@ -87,7 +87,7 @@ class MnistSettings(TaughtSettings):
     averaged_share: float = Field(0.85, gt=0, lt=1)
     started_epochs: int = Field(20, ge=1)
     started_learning_rate: float = Field(0.01, gt=0)
-    mixed_epochs: int = Field(140, ge=1)
+    mixed_epochs: int = Field(100, ge=1)
     mixed_share: float = Field(1.0, gt=0, le=1)
     units: int = Field(800, ge=1)
     sweep_units: tuple[int, ...] = (30, 300, 800)
