@@ -73,7 +73,7 @@ class MnistSettings(TaughtSettings):
         started_epochs: passes for the student that starts from its teacher's units.
         started_learning_rate: its peak.
         mixed_epochs: passes for the student whose transfer set is mixes of two images.
-        mixed_share: of its images that are mixed with another.
+        mixed_share: share of its images that are mixed with another.
         units: of each hidden layer of the student.
         sweep_units: widths of the sweep.
         sweep_temperatures: temperatures of the sweep.
@@ -202,8 +202,12 @@ def _notes(settings: MnistSettings, before: Mapping[str, Any]) -> list[str]:
     return [
         f"The teacher goes on for {settings.averaging_epochs} epochs at a constant learning rate, and its weights are "
         f"averaged over the last {settings.averaged_share:.0%} of them; before, it made {before['mean']:.1f} errors.",
-        f"{TARGETS} That is for the student with a random start. No student sees a moved image, or a label.",
-        "The other student, which is not the paper's, starts from those of its teacher's units that matter most, the "
+        f"{TARGETS} That is for the first student with a random start, which sees the images as they are. No student "
+        "sees a moved image, or a label.",
+        f"The second one's transfer set is not the paper's: {settings.mixed_share:.0%} of the images are mixed with "
+        "another, blended or cut along a line, and its teacher is asked about the very mix. It has "
+        f"{settings.mixed_epochs} epochs, each of other mixes; the first student has {settings.student_epochs}.",
+        "The third student, which is not the paper's, starts from those of its teacher's units that matter most, the "
         "next layer's weights refitted by least squares; then it learns what the teacher says of images as they are.",
         f"The sweep has one seed and {settings.sweep_epochs} epochs of AdamW a network, the same for all of it, on "
         "what the teacher, before its weights are averaged, says of the unmoved image.",
@@ -237,7 +241,8 @@ def _verdict(systems: Mapping[str, Any], derived: Mapping[str, Any]) -> str:
     wrong = {name: f"{system['errors']['mean']:.0f}" for name, system in systems.items()}
     best = ", ".join(f"{f['best_temperature']:g} at {units} units" for units, f in derived["findings"].items())
     return (
-        f"Distilled, the small network makes {wrong['student_distilled']} errors from a random start and "
-        f"{wrong['student_started']} from its teacher's units, trained on labels {wrong['student_plain']}, its teacher "
-        f"{wrong['teacher']} (the paper: 74, 146, 67). Best temperature: {best}."
+        f"Distilled from a random start, the small network makes {wrong['student_distilled']} errors on images as they "
+        f"are and {wrong['student_distilled_mixed']} on mixes of two; started from its teacher's units "
+        f"{wrong['student_started']}, trained on labels {wrong['student_plain']}, its teacher {wrong['teacher']} (the "
+        f"paper: 74, 146, 67). Best temperature: {best}."
     )
