@@ -17,8 +17,9 @@ SYSTEMS = {
     "teacher": "teacher, 2 × 1200, dropout, max-norm, jitter",
     "student_plain": "2 × 800 from labels",
     "student_distilled": "**2 × 800 from the teacher**",
+    "student_distilled_mixed": "**the same, on mixes of two images**",
     "student_units": "2 × 800 of the teacher's units, not trained further",
-    "student_started": "**the same, then from the teacher**",
+    "student_started": "**these units, then from the teacher**",
     "without_3": "without 3s",
     "without_3_corrected": "**without 3s, bias corrected**",
     "without_3_corrected_by_training": "the same, by the training images' labels",
@@ -35,7 +36,10 @@ SYSTEMS = {
     "soft_few": "**few rows, soft targets**",
     "hard_all": "all rows, labels",
 }
-PAPERS = {"student_plain": "plain_800", "student_distilled": "distilled_800", "student_started": "distilled_800"}
+PAPERS = {
+    "student_plain": "plain_800",
+    **dict.fromkeys(("student_distilled", "student_distilled_mixed", "student_started"), "distilled_800"),
+}
 LINES = ("single", "mixture")
 
 

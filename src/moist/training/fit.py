@@ -284,7 +284,7 @@ def _build_optimizer(task: nn.Module, settings: TrainingSettings) -> torch.optim
     ]
     if settings.optimizer == "sgd":
         return torch.optim.SGD(
-            groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0
+            groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0, fused=True
         )
     return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 

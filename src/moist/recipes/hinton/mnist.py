@@ -49,12 +49,14 @@ SMALL_STUDY: dict[str, Any] = {
     "sweep_temperatures": [2.5, 20.0],
     "averaging_epochs": 2,
     "started_epochs": 2,
+    "mixed_epochs": 2,
 }
 SEEDS_APART = 1000  # between a teacher's first passes and its further ones, which move the images anew
 JOBS = {
     "teacher": "averaged",
     "student_plain": "plain",
     "student_distilled": "distilled",
+    "student_distilled_mixed": "mixed",
     "student_units": "units",
     "student_started": "started",
 }
@@ -70,6 +72,8 @@ class MnistSettings(TaughtSettings):
         averaged_share: of their steps, whose weights the mean is of.
         started_epochs: passes for the student that starts from its teacher's units.
         started_learning_rate: its peak.
+        mixed_epochs: passes for the student whose transfer set is mixes of two images.
+        mixed_share: share of its images that are mixed with another.
         units: of each hidden layer of the student.
         sweep_units: widths of the sweep.
         sweep_temperatures: temperatures of the sweep.
@@ -83,6 +87,8 @@ class MnistSettings(TaughtSettings):
     averaged_share: float = Field(0.85, gt=0, lt=1)
     started_epochs: int = Field(20, ge=1)
     started_learning_rate: float = Field(0.01, gt=0)
+    mixed_epochs: int = Field(100, ge=1)
+    mixed_share: float = Field(1.0, gt=0, le=1)
     units: int = Field(800, ge=1)
     sweep_units: tuple[int, ...] = (30, 300, 800)
     sweep_temperatures: tuple[float, ...] = (1.0, 2.5, 4.0, 8.0, 20.0)
@@ -112,12 +118,20 @@ def _seed_jobs(request: StudyRequest, settings: MnistSettings, first: Job, seed:
     units = shrinking_job(f"units-{seed}", teacher, student.student, request.out / f"units-{seed}")
     yield from (teacher, targets, said, units)
     yield network_job(f"distilled-{seed}", student, request.out / f"distilled-{seed}", {targets.name: targets.folder})
+    mixed = _mixed_student(settings, seed)
+    yield network_job(f"mixed-{seed}", mixed, request.out / f"mixed-{seed}", {teacher.name: teacher.folder})
     again = taught(
         settings,
         student_settings(settings, settings.units, seed, epochs=settings.started_epochs),
         settings.started_learning_rate,
     )
     yield network_job(f"started-{seed}", again, request.out / f"started-{seed}", {said.name: said.folder}, units)
+
+
+def _mixed_student(settings: MnistSettings, seed: int) -> NetworkSettings:
+    """Return the student with a random start that learns what its teacher says of mixes of two images."""
+    network = taught(settings, student_settings(settings, settings.units, seed, epochs=settings.mixed_epochs))
+    return network.model_copy(update={"mixed": settings.mixed_share, "live": teacher_network(settings)})
 
 
 def _averaged_job(request: StudyRequest, settings: MnistSettings, teacher: Job, seed: int) -> Job:
@@ -162,7 +176,7 @@ def _document(
     plain, teacher = (systems[name]["accuracy"]["mean"] for name in ("student_plain", "teacher"))
     kept = {
         name: gap_recovered(systems[name]["accuracy"]["mean"], plain, teacher)
-        for name in ("student_distilled", "student_started")
+        for name in ("student_distilled", "student_distilled_mixed", "student_started")
     }
     before = entry("teacher", large)["errors"]
     derived = {
@@ -188,8 +202,12 @@ def _notes(settings: MnistSettings, before: Mapping[str, Any]) -> list[str]:
     return [
         f"The teacher goes on for {settings.averaging_epochs} epochs at a constant learning rate, and its weights are "
         f"averaged over the last {settings.averaged_share:.0%} of them; before, it made {before['mean']:.1f} errors.",
-        f"{TARGETS} That is for the student with a random start. No student sees a moved image, or a label.",
-        "The other student, which is not the paper's, starts from those of its teacher's units that matter most, the "
+        f"{TARGETS} That is for the first student with a random start, which sees the images as they are. No student "
+        "sees a moved image, or a label.",
+        f"The second one's transfer set is not the paper's: {settings.mixed_share:.0%} of the images are mixed with "
+        "another, blended or cut along a line, and its teacher is asked about the very mix. It has "
+        f"{settings.mixed_epochs} epochs, each of other mixes; the first student has {settings.student_epochs}.",
+        "The third student, which is not the paper's, starts from those of its teacher's units that matter most, the "
         "next layer's weights refitted by least squares; then it learns what the teacher says of images as they are.",
         f"The sweep has one seed and {settings.sweep_epochs} epochs of AdamW a network, the same for all of it, on "
         "what the teacher, before its weights are averaged, says of the unmoved image.",
@@ -223,7 +241,8 @@ def _verdict(systems: Mapping[str, Any], derived: Mapping[str, Any]) -> str:
     wrong = {name: f"{system['errors']['mean']:.0f}" for name, system in systems.items()}
     best = ", ".join(f"{f['best_temperature']:g} at {units} units" for units, f in derived["findings"].items())
     return (
-        f"Distilled, the small network makes {wrong['student_distilled']} errors from a random start and "
-        f"{wrong['student_started']} from its teacher's units, trained on labels {wrong['student_plain']}, its teacher "
-        f"{wrong['teacher']} (the paper: 74, 146, 67). Best temperature: {best}."
+        f"Distilled from a random start, the small network makes {wrong['student_distilled']} errors on images as they "
+        f"are and {wrong['student_distilled_mixed']} on mixes of two; started from its teacher's units "
+        f"{wrong['student_started']}, trained on labels {wrong['student_plain']}, its teacher {wrong['teacher']} (the "
+        f"paper: 74, 146, 67). Best temperature: {best}."
     )

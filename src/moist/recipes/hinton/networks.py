@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -31,11 +31,12 @@ from moist.data import (
     load_dataset,
 )
 from moist.progress import Advance
+from moist.recipes.hinton.mixing import MixedImages
 from moist.recipes.hinton.rows import RowsSettings, choose_rows
 from moist.storage import default_cache_dir, read_json, write_atomic, write_json
 from moist.students import StudentSettings, create_student
 from moist.tasks import DistillTask, LossSettings, MoETask
-from moist.training import Job, TrainingSettings, fit
+from moist.training import BatchSource, Job, TrainingSettings, fit
 from moist.types import Batch, TeacherSignal
 
 __all__ = [
@@ -70,6 +71,7 @@ class NetworkSettings(Settings):
         loss: how it follows its teachers, where it has any.
         augment: how training images vary.
         views: augmented views of each image; 0 for one never seen before in every epoch.
+        mixed: share of the images that are mixed with another, for teachers that are asked live.
         signals: keep what the trained network says of every training row, under its plain view and these.
         signal_views: views of each row that it is kept of, besides the plain one; None for those of training.
         signal_augment: how rows vary in these views; None for as in training.
@@ -88,12 +90,22 @@ class NetworkSettings(Settings):
     loss: LossSettings = LossSettings()
     augment: AugmentSettings = AugmentSettings()
     views: int = 0
+    mixed: float = Field(0.0, ge=0, le=1)
     signals: bool = False
     signal_views: int | None = None
     signal_augment: AugmentSettings | None = None
     live: StudentSettings | None = None
     curve: int = 0
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _check_mixed(self) -> NetworkSettings:
+        if self.mixed and self.live is None:
+            raise ValueError(
+                f"mixed must be 0 without live teachers, since only they can be asked about mixes, got {self.mixed}; "
+                "set it to 0 or give live"
+            )
+        return self
 
 
 class SoftTargets:
@@ -120,10 +132,23 @@ class LiveTargets:
         teacher: their shape.
         shape: what they read.
         num_classes: C.
+        precision: of training; in bfloat16 they must be asked under autocast, whose casts of their linear layers'
+            weights are then made once instead of for every batch.
     """
 
-    def __init__(self, folders: list[Path], teacher: StudentSettings, shape: InputShape, num_classes: int) -> None:
+    def __init__(
+        self,
+        folders: list[Path],
+        teacher: StudentSettings,
+        shape: InputShape,
+        num_classes: int,
+        precision: Literal["float32", "bfloat16"] = "float32",
+    ) -> None:
         self.teachers = [load_network(teacher, shape, num_classes, folder) for folder in folders]
+        if precision == "bfloat16":
+            for layer in (layer for network in self.teachers for layer in network.modules()):
+                if isinstance(layer, nn.Linear):
+                    layer.bfloat16()
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> TeacherSignal:
@@ -204,14 +229,14 @@ def _task(
         return MoETask(student, None)
     if settings.live is None:
         return DistillTask(student, SoftTargets(teachers), settings.loss)
-    live = LiveTargets(teachers, settings.live, transform.input_shape, num_classes)
+    live = LiveTargets(teachers, settings.live, transform.input_shape, num_classes, settings.training.precision)
     return DistillTask(student, live, settings.loss)
 
 
 def _fit_with_curve(
     task: nn.Module,
     student: nn.Module,
-    loader: Loader,
+    loader: BatchSource,
     settings: NetworkSettings,
     validation: IndexedDataset,
     transform: Transform,
@@ -252,9 +277,9 @@ def _only_steps(advance: Advance) -> Advance:
     return step
 
 
-def _loader(settings: NetworkSettings, train: IndexedDataset, transform: Transform) -> Loader:
+def _loader(settings: NetworkSettings, train: IndexedDataset, transform: Transform) -> BatchSource:
     varied = settings.augment.active
-    return Loader(
+    loader = Loader(
         train,
         transform,
         batch_size=settings.training.batch_size,
@@ -263,6 +288,7 @@ def _loader(settings: NetworkSettings, train: IndexedDataset, transform: Transfo
         augment=settings.augment if varied else None,
         rows=choose_rows(settings.rows, train.target),
     )
+    return MixedImages(loader, settings.mixed, settings.seed) if settings.mixed else loader
 
 
 def _stops(settings: NetworkSettings, steps_per_epoch: int) -> list[int]:
