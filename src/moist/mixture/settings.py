@@ -82,6 +82,10 @@ class MixtureSettings(Settings):
         "inputs, the others are the student's large tails; None: all of one size",
     )
 
+    def shared_epochs(self, epochs: int) -> int:
+        """Return how many of the epochs train one student, from which all specialists branch; one is left to them."""
+        return max(0, min(round(self.shared_start * epochs), epochs - 1))
+
     @model_validator(mode="after")
     def _check_exit(self) -> MixtureSettings:
         if self.exit is None:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from moist.config import load_config
+from moist.config import Settings, load_config
 from moist.evaluation import interpolate_macs_at_accuracy
 from moist.experiments import RECIPES
 from moist.recipes.configs import shipped_configs
@@ -21,13 +21,27 @@ from moist.recipes.settings import DistillSettings
 from moist.recipes.study import StudyRequest, study_document
 from moist.recipes.workspace import Workspace, prepare
 from moist.storage import read_json
-from moist.training import run_jobs
+from moist.training import Job, run_jobs
 
 __all__ = ["GROWTH", "run_frontier"]
 
 GROWTH = (2, 4, 8, 16, 32)
-# Many specialists need more balance: at 0.1, 4 of 96 were never chosen; at 0.2 all are, at the same accuracy.
-BALANCE = "joint.balance=0.2"
+# In what the mixtures of growing size differ from the recipe's own, by recipe.
+OWN: Mapping[str, Mapping[str, str]] = {
+    # Many specialists need more balance: at 0.1, 4 of 96 were never chosen; at 0.2 all are, at the same accuracy.
+    "letter": {"joint.balance": "0.2"},
+    # Small enough a student for specialists to have something to add, of which there are many and no early exit: they
+    # branch from the finished student, the same one for every number of them.
+    "cifar10": {
+        "student": "{family: resnet, width: 8, stem_stride: 2}",
+        "mixture.exit": "null",
+        "mixture.trunk_stages": "3",
+        "mixture.shared_start": "0.8333",
+        "mixture.restart": "0.5",
+        "joint.balance": "0.2",
+        "training.epochs": "36",
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -43,8 +57,8 @@ def run_frontier(request: StudyRequest) -> dict[str, Any]:
     """Train the mixture of the recipe that the study is named after with 2 to 32 domains.
 
     Specialists keep their size and every mixture its epochs and balance, so that only the number of domains changes.
-    Teacher, single students and controls are those of the recipe's own result file; where there is none, the recipe is
-    run.
+    Where specialists branch from a finished student, it is one for all mixtures of a seed. Teacher, single students and
+    controls are those of the recipe's own result file; where there is none, the recipe is run.
 
     Args:
         request: named ``frontier-RECIPE``.
@@ -54,13 +68,7 @@ def run_frontier(request: StudyRequest) -> dict[str, Any]:
     trial = RECIPES[recipe].small if request.budget == "small" else ()
     overrides = [*trial, *request.overrides]
     points = [_plan(recipe, number, overrides, request) for number in GROWTH]
-    jobs = [
-        replace(job, name=f"K{point.num_domains}/seed-{seed}/{job.name}")
-        for point in points
-        for seed, (plan, _) in point.plans.items()
-        for job in plan.jobs
-    ]
-    results = run_jobs(jobs, points[0].space.settings.jobs, quiet=request.quiet)
+    results = run_jobs(_jobs(points), points[0].space.settings.jobs, quiet=request.quiet)
     mixtures = [_entry(point, document["frontier"]) for point in points]
     derived = {**document["derived"], **_growth(mixtures)}
     return {
@@ -100,25 +108,61 @@ def _settings(recipe: str, overrides: Sequence[str]) -> DistillSettings:
     return load_config(DistillSettings, shipped_configs()[recipe], overrides)
 
 
+def _own(recipe: str) -> list[str]:
+    return [f"{name}={value}" for name, value in OWN.get(recipe, {}).items()]
+
+
 def _other_settings(recipe: str, overrides: Sequence[str]) -> list[str]:
     """Say in what, beside the number of domains, the mixtures differ from the recipe's own; nothing if in nothing."""
-    ours, theirs = _settings(recipe, [BALANCE, *overrides]).joint.balance, _settings(recipe, overrides).joint.balance
-    if ours == theirs:
+    ours, theirs = _settings(recipe, [*_own(recipe), *overrides]), _settings(recipe, overrides)
+    pairs = [(name, _value(ours, name), _value(theirs, name)) for name in OWN.get(recipe, {})]
+    differ = [pair for pair in pairs if pair[1] != pair[2]]
+    if not differ:
         return []
     return [
-        f"The mixtures of {GROWTH[0]} to {GROWTH[-1]} specialists are trained with joint.balance={ours:g}; the recipe "
-        f"{recipe}, whose systems stand beside them, trains its own mixture with {theirs:g}."
+        f"The mixtures of {GROWTH[0]} to {GROWTH[-1]} specialists are trained with "
+        f"{', '.join(f'{name}={value}' for name, value, _ in differ)}; the recipe {recipe}, whose systems stand beside "
+        f"them, trains its own mixture with {', '.join(f'{name}={value}' for name, _, value in differ)}."
     ]
 
 
+def _value(settings: DistillSettings, name: str) -> str:
+    """Return the setting of a dotted name as it would be written; of a group, what is not its default."""
+    value: Any = settings.model_dump(mode="json", exclude_defaults=False)
+    groups: Any = settings
+    for part in name.split("."):
+        value, groups = value[part], getattr(groups, part)
+    if isinstance(groups, Settings):
+        value = groups.model_dump(mode="json", exclude_defaults=True)
+        return "{" + ", ".join(f"{key}: {inner}" for key, inner in value.items()) + "}"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _plan(recipe: str, num_domains: int, overrides: Sequence[str], request: StudyRequest) -> _Point:
-    settings = _settings(recipe, [BALANCE, *overrides, f"mixture.num_domains={num_domains}"])
+    settings = _settings(recipe, [*_own(recipe), *overrides, f"mixture.num_domains={num_domains}"])
     folder, space = prepare(settings, quiet=request.quiet)
     plans = {}
     for seed in range(request.seeds):
         out = request.out / f"K{num_domains}" / f"seed-{seed}"
-        plans[seed] = make_plan(space, folder, out, seed).restricted_to(("mixture",)), out
+        plan = make_plan(space, folder, out, seed, request.out / "starts")
+        plans[seed] = plan.restricted_to(("mixture",)), out
     return _Point(num_domains, space, plans)
+
+
+def _jobs(points: Sequence[_Point]) -> list[Job]:
+    """Return the jobs of all plans under names of their own; a student that several plans start from is there once."""
+    jobs: dict[Path, Job] = {}
+    for point in points:
+        for seed, (plan, _) in point.plans.items():
+            names = {job.name: _name(point, seed, job) for job in plan.jobs}
+            for job in plan.jobs:
+                after = tuple(names[name] for name in job.after)
+                jobs[job.folder] = replace(job, name=names[job.name], after=after)
+    return list(jobs.values())
+
+
+def _name(point: _Point, seed: int, job: Job) -> str:
+    return f"seed-{seed}/start" if job.name == "start" else f"K{point.num_domains}/seed-{seed}/{job.name}"
 
 
 def _entry(point: _Point, frontier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

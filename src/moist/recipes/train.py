@@ -30,7 +30,7 @@ from moist.partition import EmbeddingPartitioner, domain_rows
 from moist.progress import Advance
 from moist.recipes.domains import class_groups, make_partition
 from moist.recipes.workspace import Workspace, workspace_from_payload
-from moist.storage import write_atomic, write_json
+from moist.storage import read_json, write_atomic, write_json
 from moist.students import Student, StudentSettings, create_student
 from moist.tasks import DistillTask, JointSettings, JointTask, RouterTask
 from moist.training import fit
@@ -70,20 +70,17 @@ def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, A
 
     With ``shared_start`` the first part of the epochs trains one student; then every specialist starts as a copy of
     its tail, the gate from a clustering of its trunk's features, and the rest trains the mixture: on the same schedule,
-    or with ``restart`` on another of its own.
+    or with ``restart`` on another of its own. Where the payload names a ``start``, the folder of a job that trained
+    that student, it is taken from there.
     """
     space = workspace_from_payload(payload)
     settings, weights = load_config(MixtureSettings, payload["mixture"]), load_config(JointSettings, payload["joint"])
     torch.manual_seed(payload["seed"])
-    shared_epochs = round(settings.shared_start * payload["epochs"])
+    shared_epochs = settings.shared_epochs(payload["epochs"])
     groups = class_groups(space, settings, payload["seed"])
     mixture, history = new_mixture(space, settings, groups=groups), []
     if shared_epochs:
-        student = create_student(space.settings.student, space.transform.input_shape, space.num_classes)
-        _compile(space, student)
-        task = DistillTask(student, space.signals(), space.settings.loss)
-        shared = _Part(stop=shared_epochs, checkpoint="shared.pt", restart=None if settings.restart is None else 1.0)
-        history = run_schedule(space, task, payload, folder, advance, part=shared)
+        student, history = _shared_student(space, settings, payload, folder, advance, shared_epochs)
         mixture = new_mixture(space, settings, student, groups)
         if groups is None:
             centres = _clusters(space, mixture.trunk, settings.num_domains, payload["seed"])
@@ -100,6 +97,20 @@ def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, A
     if settings.exit is not None:
         _calibrate(space, deployed, settings.exit.share)
     return keep_outputs(space, deployed, history, folder, _mixture_outputs)
+
+
+def _shared_student(
+    space: Workspace, settings: MixtureSettings, payload: Payload, folder: Path, advance: Advance, epochs: int
+) -> tuple[Student, list[dict[str, float]]]:
+    """Return the student that all specialists branch from, trained here or by another job, and its curves."""
+    if "start" in payload:
+        start = Path(payload["start"])
+        return load_generalist(space, start), read_json(start / "history.json")
+    student = create_student(space.settings.student, space.transform.input_shape, space.num_classes)
+    _compile(space, student)
+    task = DistillTask(student, space.signals(), space.settings.loss)
+    shared = _Part(stop=epochs, checkpoint="shared.pt", restart=None if settings.restart is None else 1.0)
+    return student, run_schedule(space, task, payload, folder, advance, part=shared)
 
 
 def _calibrate(space: Workspace, mixture: MixtureOfSpecialists, share: float) -> None:
