@@ -41,6 +41,7 @@ def test_every_number_of_domains_stands_beside_the_recipes_own_run(
     two, three = document["mixtures"]
     # A linear gate on 64 pixels: one more domain is 64 multiply-accumulates more.
     assert three["active_macs"] - two["active_macs"] == pytest.approx(64)
+    assert "start" not in document
     assert {"mixture", "student_same_cost", "teacher"} <= set(document["systems"])
     fall = max(0.0, two["accuracy"]["mean"] - three["accuracy"]["mean"])
     assert document["derived"]["largest_fall_with_growth"] == pytest.approx(fall)
@@ -61,7 +62,10 @@ def test_mixtures_that_branch_from_a_finished_student_share_it(
     branching = {"mixture.shared_start": "0.5", "mixture.restart": "0.5"}
     monkeypatch.setattr(frontier, "GROWTH", (2, 3))
     monkeypatch.setattr(frontier, "OWN", {"digits": branching})
-    frontier.run_frontier(request_of_digits)
+    document = frontier.run_frontier(request_of_digits)
+    assert document["start"]["epochs"] == 1
+    assert document["start"]["accuracy"]["mean"] > 0.1
+    assert document["start"]["active_macs"] < document["mixtures"][0]["active_macs"]  # by the gate
 
     (start,) = (request_of_digits.out / "starts").iterdir()
     first = read_json(start / "history.json")
@@ -74,7 +78,7 @@ def test_mixtures_that_branch_from_a_finished_student_share_it(
     trained = (start / "done.json").stat().st_mtime_ns
     monkeypatch.setattr(frontier, "OWN", {"digits": {**branching, "joint.balance": "0.3"}})
     frontier.run_frontier(request_of_digits)
-    assert [path for path in (request_of_digits.out / "starts").iterdir()] == [start]
+    assert list((request_of_digits.out / "starts").iterdir()) == [start]
     assert (start / "done.json").stat().st_mtime_ns == trained
 
 

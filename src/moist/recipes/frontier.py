@@ -9,8 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
+
 from moist.config import Settings, load_config
-from moist.evaluation import interpolate_macs_at_accuracy
+from moist.evaluation import count_cost, evaluate, interpolate_macs_at_accuracy
 from moist.experiments import RECIPES
 from moist.recipes.configs import shipped_configs
 from moist.recipes.measure import Measured, System, measure
@@ -21,6 +23,7 @@ from moist.recipes.settings import DistillSettings
 from moist.recipes.study import StudyRequest, study_document
 from moist.recipes.workspace import Workspace, prepare
 from moist.storage import read_json
+from moist.students import create_student
 from moist.training import Job, run_jobs
 
 __all__ = ["GROWTH", "run_frontier"]
@@ -84,6 +87,7 @@ def run_frontier(request: StudyRequest) -> dict[str, Any]:
             verdict=_verdict(mixtures, derived),
         ),
         "mixtures": mixtures,
+        **_start(points[0]),
     }
 
 
@@ -186,6 +190,27 @@ def _entry(point: _Point, frontier: Sequence[Mapping[str, Any]]) -> dict[str, An
         "smallest_share": [min(run.routing["load"]) for run in runs],
         "dead": sum(len(run.routing["dead"]) for run in runs),
         "cost_ratio_at_equal_accuracy": None if equal is None else equal / macs,
+    }
+
+
+def _start(point: _Point) -> dict[str, Any]:
+    """Return the entry of the finished student that all specialists branch from, if they do."""
+    folders = [job.folder for plan, _ in point.plans.values() for job in plan.jobs if job.name == "start"]
+    test = point.space.splits.test
+    if not folders or test is None or test.target is None:
+        return {}
+    outputs = [load_file(folder / "test.safetensors")["logits"].softmax(dim=1).numpy() for folder in folders]
+    settings = point.space.settings
+    student = create_student(settings.student, point.space.transform.input_shape, point.space.num_classes)
+    cost = count_cost(student, point.space.example(64))
+    return {
+        "start": {
+            "name": "the finished student that they branch from",
+            "epochs": settings.mixture.shared_epochs(settings.training.epochs),
+            "accuracy": spread([evaluate(probabilities, test.target).accuracy for probabilities in outputs]),
+            "active_macs": cost.macs,
+            "total_params": cost.params,
+        }
     }
 
 

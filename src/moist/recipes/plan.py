@@ -250,7 +250,7 @@ class _Planner:
         )
 
     def _start(self, settings: MixtureSettings) -> Job | None:
-        """Return the job of the student that a mixture branches from, where plans share such; its folder has its key."""
+        """Return the job, its key in its folder, of the student that a mixture branches from; None if not shared."""
         epochs = settings.shared_epochs(self.settings.training.epochs)
         if self.starts is None or settings.restart is None or not epochs:
             return None

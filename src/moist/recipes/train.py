@@ -78,7 +78,8 @@ def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, A
     torch.manual_seed(payload["seed"])
     shared_epochs = settings.shared_epochs(payload["epochs"])
     groups = class_groups(space, settings, payload["seed"])
-    mixture, history = new_mixture(space, settings, groups=groups), []
+    mixture = new_mixture(space, settings, groups=groups)
+    history: list[dict[str, float]] = []
     if shared_epochs:
         student, history = _shared_student(space, settings, payload, folder, advance, shared_epochs)
         mixture = new_mixture(space, settings, student, groups)
