@@ -39,10 +39,10 @@ OWN: Mapping[str, Mapping[str, str]] = {
         "student": "{family: resnet, width: 8, stem_stride: 2}",
         "mixture.exit": "null",
         "mixture.trunk_stages": "3",
-        "mixture.shared_start": "0.8333",
+        "mixture.shared_start": "0.9091",
         "mixture.restart": "0.5",
-        "joint.balance": "0.2",
-        "training.epochs": "36",
+        "joint.balance": "0.3",
+        "training.epochs": "33",
     },
 }
 
