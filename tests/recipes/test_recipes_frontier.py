@@ -63,6 +63,7 @@ def test_mixtures_that_branch_from_a_finished_student_share_it(
     monkeypatch.setattr(frontier, "GROWTH", (2, 3))
     monkeypatch.setattr(frontier, "OWN", {"digits": branching})
     document = frontier.run_frontier(request_of_digits)
+    assert "had 1 epochs as one student and 1 as specialists" in document["notes"][1]
     assert document["start"]["epochs"] == 1
     assert document["start"]["accuracy"]["mean"] > 0.1
     assert document["start"]["active_macs"] < document["mixtures"][0]["active_macs"]  # by the gate

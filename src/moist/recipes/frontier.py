@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def run_frontier(request: StudyRequest) -> dict[str, Any]:
             systems=document["systems"],
             frontier=document["frontier"],
             derived=derived,
-            notes=[*_other_settings(recipe, overrides), *document["notes"]],
+            notes=[*_other_settings(recipe, overrides), *_epochs(recipe, overrides), *document["notes"]],
             seconds=sum(result.seconds for result in results.values()),
             verdict=_verdict(mixtures, derived),
         ),
@@ -130,15 +131,26 @@ def _other_settings(recipe: str, overrides: Sequence[str]) -> list[str]:
     ]
 
 
+def _epochs(recipe: str, overrides: Sequence[str]) -> list[str]:
+    """Say for how long mixtures that branch from a finished student were trained, and the single students beside."""
+    settings = _settings(recipe, [*_own(recipe), *overrides])
+    epochs = settings.training.epochs
+    shared = settings.mixture.shared_epochs(epochs)
+    if settings.mixture.restart is None or not shared:
+        return []
+    return [
+        f"They had {shared} epochs as one student and {epochs - shared} as specialists, the single students beside them "
+        f"up to {settings.controls.max_epochs}: what can be read is how accuracy changes with the number of "
+        "specialists, not how it stands to the line."
+    ]
+
+
 def _value(settings: DistillSettings, name: str) -> str:
     """Return the setting of a dotted name as it would be written; of a group, what is not its default."""
-    value: Any = settings.model_dump(mode="json", exclude_defaults=False)
-    groups: Any = settings
-    for part in name.split("."):
-        value, groups = value[part], getattr(groups, part)
-    if isinstance(groups, Settings):
-        value = groups.model_dump(mode="json", exclude_defaults=True)
-        return "{" + ", ".join(f"{key}: {inner}" for key, inner in value.items()) + "}"
+    value: Any = reduce(getattr, name.split("."), settings)
+    if isinstance(value, Settings):
+        group = value.model_dump(mode="json", exclude_defaults=True)
+        return "{" + ", ".join(f"{key}: {inner}" for key, inner in group.items()) + "}"
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
