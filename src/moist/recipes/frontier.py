@@ -139,8 +139,8 @@ def _epochs(recipe: str, overrides: Sequence[str]) -> list[str]:
     if settings.mixture.restart is None or not shared:
         return []
     return [
-        f"They had {shared} epochs as one student and {epochs - shared} as specialists, the single students beside them "
-        f"up to {settings.controls.max_epochs}: what can be read is how accuracy changes with the number of "
+        f"They had {shared} epochs as one student and {epochs - shared} as specialists, the single students beside "
+        f"them up to {settings.controls.max_epochs}: what can be read is how accuracy changes with the number of "
         "specialists, not how it stands to the line."
     ]
 
