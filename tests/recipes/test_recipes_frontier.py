@@ -83,6 +83,25 @@ def test_mixtures_that_branch_from_a_finished_student_share_it(
     assert (start / "done.json").stat().st_mtime_ns == trained
 
 
+def test_starved_specialists_are_raised_to_a_least_share_without_training_anew(
+    request_of_digits: StudyRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frontier, "GROWTH", (2, 12))
+    monkeypatch.setattr(frontier, "OWN", {"digits": {}})
+    before = frontier.run_frontier(request_of_digits)["mixtures"][1]
+    mixture = request_of_digits.out / "K12" / "seed-0" / "jobs" / "mixture"
+    trained = (mixture / "done.json").stat().st_mtime_ns
+
+    monkeypatch.setattr(frontier, "OWN", {"digits": {"mixture.least_share": "0.9"}})
+    document = frontier.run_frontier(request_of_digits)
+    after = document["mixtures"][1]
+    assert "mixture.least_share=0.9" in document["notes"][0]
+    assert after["smallest_share"][0] > before["smallest_share"][0]
+    assert (mixture / "done.json").stat().st_mtime_ns == trained
+    levelled = read_json(mixture / "level" / "done.json")["value"]["added"]
+    assert min(levelled) == 0 < max(levelled)
+
+
 def test_the_mixtures_of_cifar10_all_branch_from_small_students_with_an_epoch_left_to_them() -> None:
     for trial in ([], list(RECIPES["cifar10"].small)):
         settings = frontier._settings("cifar10", [*frontier._own("cifar10"), *trial])

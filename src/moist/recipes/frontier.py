@@ -42,6 +42,7 @@ OWN: Mapping[str, Mapping[str, str]] = {
         "mixture.trunk_stages": "3",
         "mixture.shared_start": "0.9091",
         "mixture.restart": "0.5",
+        "mixture.least_share": "0.5",
         "joint.balance": "0.3",
         "training.epochs": "33",
     },

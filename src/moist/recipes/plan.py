@@ -135,7 +135,7 @@ class _Planner:
         for name, (settings, start) in mixtures.items():
             if settings.method != "joint":
                 self._add_domains(name, settings, start)
-            whole = name if settings.method == "joint" else f"{name}/gate"
+            whole = self._whole(name, settings)
             planned[name] = PlannedMixture(whole, settings, start.student)
         return Plan(self.jobs, singles, planned, epochs, self.train_macs)
 
@@ -244,10 +244,24 @@ class _Planner:
             self.settings.training.epochs,
             macs,
             after=() if start is None else (start.name,),
-            mixture=settings.model_dump(mode="json", exclude_defaults=True),
+            mixture=settings.model_dump(mode="json", exclude_defaults=True, exclude={"least_share"}),
             joint=self.settings.joint.model_dump(mode="json", exclude_defaults=True),
             **({} if start is None else {"start": str(start.folder)}),
         )
+        if settings.least_share:
+            self._add_level(self.jobs[-1], settings)
+
+    def _add_level(self, trained: Job, settings: MixtureSettings) -> None:
+        """Level the gate of a trained mixture, in a job of its own: another share trains nothing anew."""
+        mixture = settings.model_dump(mode="json", exclude_defaults=True)
+        where = {"trained": str(trained.folder), "key": trained.key}
+        self._add(f"{trained.name}/level", "level_gate", 0, 0.0, (trained.name,), mixture=mixture, **where)
+
+    def _whole(self, name: str, settings: MixtureSettings) -> str:
+        """Return the job that leaves a mixture whole."""
+        if settings.method != "joint":
+            return f"{name}/gate"
+        return f"{name}/level" if settings.least_share else name
 
     def _start(self, settings: MixtureSettings) -> Job | None:
         """Return the job, its key in its folder, of the student that a mixture branches from; None if not shared."""

@@ -18,10 +18,12 @@ from moist.mixture import (
     MixtureOfSpecialists,
     MixtureSettings,
     TrainableMixture,
+    add_to_scores,
     build_gate,
     build_mixture,
     build_tail,
     calibrate_exit,
+    level_shares,
     pool_features,
     start_gate_from_centres,
     start_gate_from_head,
@@ -38,6 +40,7 @@ from moist.training import fit
 __all__ = [
     "keep_model",
     "keep_outputs",
+    "level_gate",
     "load_generalist",
     "run_schedule",
     "train_gate",
@@ -47,6 +50,7 @@ __all__ = [
 ]
 
 Payload = dict[str, Any]
+LEVELLED_ON = 16_384  # training inputs; 512 for each of 32 specialists
 
 
 def train_student(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
@@ -98,6 +102,28 @@ def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, A
     if settings.exit is not None:
         _calibrate(space, deployed, settings.exit.share)
     return keep_outputs(space, deployed, history, folder, _mixture_outputs)
+
+
+def level_gate(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
+    """Raise the scores of a jointly trained mixture's starved specialists, and keep the mixture so.
+
+    The payload holds ``mixture`` (its settings, with ``least_share``) and ``trained``, the folder of the mixture.
+    """
+    space = workspace_from_payload(payload)
+    settings, trained = load_config(MixtureSettings, payload["mixture"]), Path(payload["trained"])
+    mixture = new_mixture(space, settings).deploy()
+    mixture.load_state_dict(load_file(trained / "model.safetensors"))
+    advance(0, "levelling", total=1)
+    outputs = _run(space, mixture, "train", _gate_outputs, LEVELLED_ON)
+    added_K = level_shares(outputs["scores"], settings.least_share)
+    add_to_scores(mixture.gate, added_K)
+    history = read_json(trained / "history.json")
+    return {**keep_outputs(space, mixture, history, folder, _mixture_outputs), "added": added_K.tolist()}
+
+
+def _gate_outputs(mixture: MixtureOfSpecialists, inputs: Tensor) -> dict[str, Tensor]:
+    features = mixture.trunk(inputs)
+    return {"scores": mixture.gate(features if mixture.reads == "trunk" else inputs)}
 
 
 def _shared_student(
@@ -333,8 +359,11 @@ def keep_outputs(
 
 
 @torch.inference_mode()
-def _run(space: Workspace, model: nn.Module, split: str, outputs: Outputs) -> dict[str, Tensor]:
-    parts = [outputs(model, space.transform.to_tensor(rows)) for rows in torch.split(space.inputs(split), 512)]
+def _run(
+    space: Workspace, model: nn.Module, split: str, outputs: Outputs, limit: int | None = None
+) -> dict[str, Tensor]:
+    inputs = space.inputs(split, limit)
+    parts = [outputs(model, space.transform.to_tensor(rows)) for rows in torch.split(inputs, 512)]
     return {name: torch.cat([part[name] for part in parts]).float() for name in parts[0]}
 
 
