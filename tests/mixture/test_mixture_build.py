@@ -194,7 +194,5 @@ def test_a_shared_start_leaves_an_epoch_to_the_mixture(epochs: int, shared: int)
 
 @pytest.mark.parametrize("other", [{"method": "random"}, {"method": "class-domains"}])
 def test_a_least_share_is_for_joint_training(other: dict[str, str]):
-    with pytest.raises(
-        ValueError, match=r"mixture\.least_share is for specialists of one size"
-    ):
+    with pytest.raises(ValueError, match=r"mixture\.least_share is for specialists of one size"):
         MixtureSettings(least_share=0.5, **other)
