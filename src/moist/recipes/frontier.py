@@ -200,6 +200,8 @@ def _entry(point: _Point, frontier: Sequence[Mapping[str, Any]]) -> dict[str, An
     macs = statistics.fmean(entry["active_macs"] for entry in entries)
     singles = [(single["active_macs"], single["accuracy"]["mean"]) for single in frontier]
     equal = interpolate_macs_at_accuracy(singles, accuracy["mean"])
+    if equal is not None and accuracy["mean"] < min(value for _, value in singles):
+        equal = None  # a smaller single student would do, and how small was not measured
     return {
         "name": f"mixture of {point.num_domains}",
         "num_domains": point.num_domains,
