@@ -138,9 +138,20 @@ def growth(document: Mapping[str, Any]) -> str:
         row(["---:"] * 6),
         *(row(_growth_cells(entry)) for entry in document["mixtures"]),
         "",
+        *_branching(document.get("start")),
         *(f"- {note}" for note in document["notes"]),
     ]
     return "\n".join(lines)
+
+
+def _branching(start: Mapping[str, Any] | None) -> list[str]:
+    """Return a line on the student that all mixtures of a growth branch from, where they do."""
+    if start is None:
+        return []
+    cost = short_number(start["active_macs"])
+    return [
+        f"- All branch from one finished student a seed, {cost} MACs: {_accuracy(start)}, {start['epochs']} epochs."
+    ]
 
 
 def _growth_cells(entry: Mapping[str, Any]) -> list[str]:

@@ -185,3 +185,14 @@ def test_a_restart_needs_a_shared_start():
     with pytest.raises(ValueError, match=r"mixture\.restart needs a shared start to go on from, got restart=0\.3"):
         MixtureSettings(restart=0.3)
     assert MixtureSettings(restart=0.3, shared_start=0.5).restart == 0.3
+
+
+@pytest.mark.parametrize(("epochs", "shared"), [(60, 50), (2, 1), (1, 0)])
+def test_a_shared_start_leaves_an_epoch_to_the_mixture(epochs: int, shared: int):
+    assert MixtureSettings(shared_start=5 / 6).shared_epochs(epochs) == shared
+
+
+@pytest.mark.parametrize("other", [{"method": "random"}, {"method": "class-domains"}])
+def test_a_least_share_is_for_joint_training(other: dict[str, str]):
+    with pytest.raises(ValueError, match=r"mixture\.least_share is for specialists of one size"):
+        MixtureSettings(least_share=0.5, **other)

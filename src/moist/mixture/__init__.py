@@ -9,6 +9,7 @@ from moist.mixture.early_exit import EarlyExitGate, ExitSettings, calibrate_exit
 from moist.mixture.ensemble import CoverageGate, SpecialistEnsemble
 from moist.mixture.gates import build_gate, start_gate_from_centres, start_gate_from_head
 from moist.mixture.lazy import LazySpecialists
+from moist.mixture.levelling import add_to_scores, level_shares
 from moist.mixture.model import DeferSettings, InferenceSettings, MixtureOfSpecialists, Prediction, Specialists
 from moist.mixture.own_classes import SpreadClasses, build_tail, check_groups, own_classes
 from moist.mixture.pooling import pool_features
@@ -30,6 +31,7 @@ __all__ = [
     "Specialists",
     "SpreadClasses",
     "TrainableMixture",
+    "add_to_scores",
     "agree",
     "build_ensemble",
     "build_gate",
@@ -41,6 +43,7 @@ __all__ = [
     "expected_load",
     "fit_dustbins",
     "inspect_bundle",
+    "level_shares",
     "load_bundle",
     "mixture_cost",
     "new_class_specialist",

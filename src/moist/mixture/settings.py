@@ -60,6 +60,13 @@ class MixtureSettings(Settings):
         ge=2,  # one alone would weigh 1 whatever the gate says, and teach it nothing
         description="joint: specialists that run on each example while training, drawn by the gate; None: all",
     )
+    least_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.9,
+        description="joint: part of an equal share of the training inputs that each specialist serves at least: the "
+        "trained router's scores of those that fall short are raised until they do; 0 leaves them as they are",
+    )
     classes_each: int | None = Field(
         None, ge=2, description="hinton-specialists: classes in each one's set; none: twice an equal share"
     )
@@ -81,6 +88,10 @@ class MixtureSettings(Settings):
         description="joint: specialists of unequal size, see `mixture.exit` below: the first is an early exit for easy "
         "inputs, the others are the student's large tails; None: all of one size",
     )
+
+    def shared_epochs(self, epochs: int) -> int:
+        """Return how many of the epochs train one student, from which all specialists branch; one is left to them."""
+        return max(0, min(round(self.shared_start * epochs), epochs - 1))
 
     @model_validator(mode="after")
     def _check_exit(self) -> MixtureSettings:
@@ -117,6 +128,16 @@ class MixtureSettings(Settings):
             raise ValueError(
                 f"mixture.restart needs a shared start to go on from, got restart={self.restart} and shared_start=0; "
                 "raise shared_start or leave restart out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_least_share(self) -> MixtureSettings:
+        if self.least_share and (self.method != "joint" or self.exit is not None):
+            raise ValueError(
+                "mixture.least_share is for specialists of one size that are trained jointly, got "
+                f"least_share={self.least_share:g} with method={self.method}"
+                f"{'' if self.exit is None else ' and an exit'}; leave it out"
             )
         return self
 

@@ -71,28 +71,37 @@ class Plan:
         return {job.name for job in self.jobs}
 
     def restricted_to(self, systems: tuple[str, ...]) -> Plan:
-        """Return the part of the plan that trains the given systems and nothing else."""
+        """Return the part of the plan that trains the given systems, and what they start from."""
         singles = [single for single in self.singles if set(systems) & set(single.roles)]
         mixtures = {name: value for name, value in self.mixtures.items() if name in systems}
         kept = {single.job for single in singles} | set(mixtures)
-        jobs = [job for job in self.jobs if job.name.split("/")[0] in kept]
+        needed = {name for job in self.jobs if job.name.split("/")[0] in kept for name in job.after}
+        jobs = [job for job in self.jobs if job.name.split("/")[0] in kept or job.name in needed]
         return replace(self, jobs=jobs, singles=singles, mixtures=mixtures)
 
 
-def make_plan(space: Workspace, workspace_folder: Path, out: Path, seed: int) -> Plan:
+def make_plan(space: Workspace, workspace_folder: Path, out: Path, seed: int, starts: Path | None = None) -> Plan:
     """Plan one seed of a run.
 
     Singles train for as many epochs as give the student of the mixture's cost the mixture's training compute (all
     specialists that run on an example while a joint mixture trains are counted), within ``controls.max_epochs``; larger
     ones, which cost more per epoch, for as many within ``controls.max_compute``. The specialists of domain methods,
     which start from such a single, train for half the mixture's epochs on top of it.
+
+    Args:
+        space: data, teacher and settings.
+        workspace_folder: from which jobs open it.
+        out: folder of the seed.
+        seed: of everything that is trained.
+        starts: folder, for several plans, of the finished students from which mixtures with ``mixture.restart`` branch:
+            plans that agree on such a student share its job. None: every mixture trains its own.
     """
-    return _Planner(space, workspace_folder, out, seed).plan()
+    return _Planner(space, workspace_folder, out, seed, starts).plan()
 
 
 class _Planner:
-    def __init__(self, space: Workspace, workspace_folder: Path, out: Path, seed: int) -> None:
-        self.space, self.out, self.seed = space, out, seed
+    def __init__(self, space: Workspace, workspace_folder: Path, out: Path, seed: int, starts: Path | None) -> None:
+        self.space, self.out, self.seed, self.starts = space, out, seed, starts
         self.settings = space.settings
         self.shape = space.transform.input_shape
         self.example = space.example(64)
@@ -126,7 +135,7 @@ class _Planner:
         for name, (settings, start) in mixtures.items():
             if settings.method != "joint":
                 self._add_domains(name, settings, start)
-            whole = name if settings.method == "joint" else f"{name}/gate"
+            whole = self._whole(name, settings)
             planned[name] = PlannedMixture(whole, settings, start.student)
         return Plan(self.jobs, singles, planned, epochs, self.train_macs)
 
@@ -225,14 +234,44 @@ class _Planner:
         return self.out / "jobs" / job
 
     def _add_joint(self, name: str, settings: MixtureSettings, macs: float) -> None:
+        start = self._start(settings)
+        if start is not None:
+            self.jobs.append(start)
+            self.train_macs[start.name] = 0.0  # the mixture's own count has them
         self._add(
             name,
             "train_joint",
             self.settings.training.epochs,
             macs,
-            mixture=settings.model_dump(mode="json", exclude_defaults=True),
+            after=() if start is None else (start.name,),
+            mixture=settings.model_dump(mode="json", exclude_defaults=True, exclude={"least_share"}),
             joint=self.settings.joint.model_dump(mode="json", exclude_defaults=True),
+            **({} if start is None else {"start": str(start.folder)}),
         )
+        if settings.least_share:
+            self._add_level(self.jobs[-1], settings)
+
+    def _add_level(self, trained: Job, settings: MixtureSettings) -> None:
+        """Level the gate of a trained mixture, in a job of its own: another share trains nothing anew."""
+        mixture = settings.model_dump(mode="json", exclude_defaults=True)
+        where = {"trained": str(trained.folder), "key": trained.key}
+        self._add(f"{trained.name}/level", "level_gate", 0, 0.0, (trained.name,), mixture=mixture, **where)
+
+    def _whole(self, name: str, settings: MixtureSettings) -> str:
+        """Return the job that leaves a mixture whole."""
+        if settings.method != "joint":
+            return f"{name}/gate"
+        return f"{name}/level" if settings.least_share else name
+
+    def _start(self, settings: MixtureSettings) -> Job | None:
+        """Return the job, its key in its folder, of the student that a mixture branches from; None if not shared."""
+        epochs = settings.shared_epochs(self.settings.training.epochs)
+        if self.starts is None or settings.restart is None or not epochs:
+            return None
+        student = self.settings.student.model_dump(mode="json", exclude_defaults=True)
+        payload = {**self.base, "epochs": epochs, "student": student}
+        job = Job("start", f"{TRAIN}:train_student", payload, self.starts)
+        return replace(job, folder=self.starts / f"seed-{self.seed}-{job.key[:8]}")
 
     def _add_single(self, single: Single, epochs: int) -> None:
         student = single.student.model_dump(mode="json", exclude_defaults=True)

@@ -18,10 +18,12 @@ from moist.mixture import (
     MixtureOfSpecialists,
     MixtureSettings,
     TrainableMixture,
+    add_to_scores,
     build_gate,
     build_mixture,
     build_tail,
     calibrate_exit,
+    level_shares,
     pool_features,
     start_gate_from_centres,
     start_gate_from_head,
@@ -30,7 +32,7 @@ from moist.partition import EmbeddingPartitioner, domain_rows
 from moist.progress import Advance
 from moist.recipes.domains import class_groups, make_partition
 from moist.recipes.workspace import Workspace, workspace_from_payload
-from moist.storage import write_atomic, write_json
+from moist.storage import read_json, write_atomic, write_json
 from moist.students import Student, StudentSettings, create_student
 from moist.tasks import DistillTask, JointSettings, JointTask, RouterTask
 from moist.training import fit
@@ -38,6 +40,7 @@ from moist.training import fit
 __all__ = [
     "keep_model",
     "keep_outputs",
+    "level_gate",
     "load_generalist",
     "run_schedule",
     "train_gate",
@@ -47,6 +50,7 @@ __all__ = [
 ]
 
 Payload = dict[str, Any]
+LEVELLED_ON = 16_384  # training inputs; 512 for each of 32 specialists
 
 
 def train_student(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
@@ -70,20 +74,18 @@ def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, A
 
     With ``shared_start`` the first part of the epochs trains one student; then every specialist starts as a copy of
     its tail, the gate from a clustering of its trunk's features, and the rest trains the mixture: on the same schedule,
-    or with ``restart`` on another of its own.
+    or with ``restart`` on another of its own. Where the payload names a ``start``, the folder of a job that trained
+    that student, it is taken from there.
     """
     space = workspace_from_payload(payload)
     settings, weights = load_config(MixtureSettings, payload["mixture"]), load_config(JointSettings, payload["joint"])
     torch.manual_seed(payload["seed"])
-    shared_epochs = round(settings.shared_start * payload["epochs"])
+    shared_epochs = settings.shared_epochs(payload["epochs"])
     groups = class_groups(space, settings, payload["seed"])
-    mixture, history = new_mixture(space, settings, groups=groups), []
+    mixture = new_mixture(space, settings, groups=groups)
+    history: list[dict[str, float]] = []
     if shared_epochs:
-        student = create_student(space.settings.student, space.transform.input_shape, space.num_classes)
-        _compile(space, student)
-        task = DistillTask(student, space.signals(), space.settings.loss)
-        shared = _Part(stop=shared_epochs, checkpoint="shared.pt", restart=None if settings.restart is None else 1.0)
-        history = run_schedule(space, task, payload, folder, advance, part=shared)
+        student, history = _shared_student(space, settings, payload, folder, advance, shared_epochs)
         mixture = new_mixture(space, settings, student, groups)
         if groups is None:
             centres = _clusters(space, mixture.trunk, settings.num_domains, payload["seed"])
@@ -100,6 +102,42 @@ def train_joint(payload: Payload, folder: Path, advance: Advance) -> dict[str, A
     if settings.exit is not None:
         _calibrate(space, deployed, settings.exit.share)
     return keep_outputs(space, deployed, history, folder, _mixture_outputs)
+
+
+def level_gate(payload: Payload, folder: Path, advance: Advance) -> dict[str, Any]:
+    """Raise the scores of a jointly trained mixture's starved specialists, and keep the mixture so.
+
+    The payload holds ``mixture`` (its settings, with ``least_share``) and ``trained``, the folder of the mixture.
+    """
+    space = workspace_from_payload(payload)
+    settings, trained = load_config(MixtureSettings, payload["mixture"]), Path(payload["trained"])
+    mixture = new_mixture(space, settings).deploy()
+    mixture.load_state_dict(load_file(trained / "model.safetensors"))
+    advance(0, "levelling", total=1)
+    outputs = _run(space, mixture, "train", _gate_outputs, LEVELLED_ON)
+    added_K = level_shares(outputs["scores"], settings.least_share)
+    add_to_scores(mixture.gate, added_K)
+    history = read_json(trained / "history.json")
+    return {**keep_outputs(space, mixture, history, folder, _mixture_outputs), "added": added_K.tolist()}
+
+
+def _gate_outputs(mixture: MixtureOfSpecialists, inputs: Tensor) -> dict[str, Tensor]:
+    features = mixture.trunk(inputs)
+    return {"scores": mixture.gate(features if mixture.reads == "trunk" else inputs)}
+
+
+def _shared_student(
+    space: Workspace, settings: MixtureSettings, payload: Payload, folder: Path, advance: Advance, epochs: int
+) -> tuple[Student, list[dict[str, float]]]:
+    """Return the student that all specialists branch from, trained here or by another job, and its curves."""
+    if "start" in payload:
+        start = Path(payload["start"])
+        return load_generalist(space, start), read_json(start / "history.json")
+    student = create_student(space.settings.student, space.transform.input_shape, space.num_classes)
+    _compile(space, student)
+    task = DistillTask(student, space.signals(), space.settings.loss)
+    shared = _Part(stop=epochs, checkpoint="shared.pt", restart=None if settings.restart is None else 1.0)
+    return student, run_schedule(space, task, payload, folder, advance, part=shared)
 
 
 def _calibrate(space: Workspace, mixture: MixtureOfSpecialists, share: float) -> None:
@@ -321,8 +359,11 @@ def keep_outputs(
 
 
 @torch.inference_mode()
-def _run(space: Workspace, model: nn.Module, split: str, outputs: Outputs) -> dict[str, Tensor]:
-    parts = [outputs(model, space.transform.to_tensor(rows)) for rows in torch.split(space.inputs(split), 512)]
+def _run(
+    space: Workspace, model: nn.Module, split: str, outputs: Outputs, limit: int | None = None
+) -> dict[str, Tensor]:
+    inputs = space.inputs(split, limit)
+    parts = [outputs(model, space.transform.to_tensor(rows)) for rows in torch.split(inputs, 512)]
     return {name: torch.cat([part[name] for part in parts]).float() for name in parts[0]}
 
 
