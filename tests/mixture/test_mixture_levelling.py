@@ -54,3 +54,8 @@ def test_the_gate_itself_is_changed():
 def test_a_gate_without_biases_is_refused():
     with pytest.raises(UserError, match=r"mixture\.least_share needs a router that ends in a linear layer"):
         add_to_scores(nn.Linear(3, 2, bias=False), torch.zeros(2))
+
+
+def test_inputs_that_score_alike_cannot_be_shared_out():
+    with pytest.raises(UserError, match=r"every specialist must get 10 of 40 inputs, .* set mixture\.least_share=0"):
+        level_shares(torch.tensor([[1.0, 0.0]]).expand(40, 2), 0.5)

@@ -11,6 +11,8 @@ from moist.types import UserError
 
 __all__ = ["add_to_scores", "level_shares"]
 
+ROUNDS = 1000  # for each specialist; a trained router needs a few
+
 
 def level_shares(scores_NK: Tensor, least: float) -> Tensor:
     """Return what to add to each specialist's score (K,) so that it comes first on a part of the inputs at least.
@@ -22,6 +24,9 @@ def level_shares(scores_NK: Tensor, least: float) -> Tensor:
         scores_NK: of many inputs.
         least: the part, of an equal share (N / K inputs); below 1.
 
+    Raises:
+        UserError: the scores tell too few inputs apart to share them out.
+
     Wang et al. 2024, "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts" (arXiv 2408.15664): a bias on
     the scores for each expert, there moved while training.
     """
@@ -30,7 +35,7 @@ def level_shares(scores_NK: Tensor, least: float) -> Tensor:
     need = max(1, ceil(least * num_inputs / num_domains))
     added_K = torch.zeros(num_domains, dtype=scores_NK.dtype)
     step = 1e-3 * float(scores_NK.std()) + 1e-9
-    while True:
+    for _ in range(ROUNDS * num_domains):
         raised_NK = scores_NK + added_K
         served_K = torch.bincount(raised_NK.argmax(dim=1), minlength=num_domains)
         short = int(served_K.argmin())
@@ -38,6 +43,10 @@ def level_shares(scores_NK: Tensor, least: float) -> Tensor:
             return (added_K - added_K.min()).float()
         behind_N = raised_NK.max(dim=1).values - raised_NK[:, short]
         added_K[short] += behind_N.kthvalue(need).values + step
+    raise UserError(
+        f"every specialist must get {need} of {num_inputs} inputs, but the router's scores tell too few of them apart; "
+        "set mixture.least_share=0, or train longer"
+    )
 
 
 @torch.no_grad()
