@@ -88,7 +88,7 @@ STUDIES: dict[str, Study] = {
     ),
     "frontier-letter": Study("moist.recipes.frontier:run_frontier", "letter with 2 to 32 specialists, beside singles"),
     "frontier-cifar10": Study(
-        "moist.recipes.frontier:run_frontier", "CIFAR-10 with 2 to 16 small specialists behind a shared trunk"
+        "moist.recipes.frontier:run_frontier", "CIFAR-10 with 2 to 32 small specialists behind a shared trunk"
     ),
     "hinton-ensemble": Study(
         "moist.recipes.hinton.ensemble:run", "ten networks on MNIST averaged, and distilled into one of their size"

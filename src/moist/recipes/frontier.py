@@ -30,8 +30,6 @@ from moist.training import Job, run_jobs
 __all__ = ["GROWTH", "run_frontier"]
 
 GROWTH = (2, 4, 8, 16, 32)
-# Recipes whose mixtures grow less far: on CIFAR-10 a step of 32 specialists takes seven times that of one student.
-LESS: Mapping[str, Sequence[int]] = {"cifar10": (2, 4, 8, 16)}
 # In what the mixtures of growing size differ from the recipe's own, by recipe.
 OWN: Mapping[str, Mapping[str, str]] = {
     # Many specialists need more balance: at 0.1, 4 of 96 were never chosen; at 0.2 all are, at the same accuracy.
@@ -61,7 +59,7 @@ class _Point:
 
 
 def run_frontier(request: StudyRequest) -> dict[str, Any]:
-    """Train the mixture of the recipe that the study is named after with 2 to 32 domains, or fewer.
+    """Train the mixture of the recipe that the study is named after with 2 to 32 domains.
 
     Specialists keep their size and every mixture its epochs and balance, so that only the number of domains changes.
     Where specialists branch from a finished student, it is one for all mixtures of a seed. Teacher, single students and
@@ -74,7 +72,7 @@ def run_frontier(request: StudyRequest) -> dict[str, Any]:
     document = dict(_recipe_document(recipe, request))
     trial = RECIPES[recipe].small if request.budget == "small" else ()
     overrides = [*trial, *request.overrides]
-    points = [_plan(recipe, number, overrides, request) for number in _sizes(recipe)]
+    points = [_plan(recipe, number, overrides, request) for number in GROWTH]
     results = run_jobs(_jobs(points), points[0].space.settings.jobs, quiet=request.quiet)
     mixtures = [_entry(point, document["frontier"]) for point in points]
     derived = {**document["derived"], **_growth(mixtures)}
@@ -116,11 +114,6 @@ def _settings(recipe: str, overrides: Sequence[str]) -> DistillSettings:
     return load_config(DistillSettings, shipped_configs()[recipe], overrides)
 
 
-def _sizes(recipe: str) -> Sequence[int]:
-    """Return the numbers of domains."""
-    return LESS.get(recipe, GROWTH)
-
-
 def _own(recipe: str) -> list[str]:
     return [f"{name}={value}" for name, value in OWN.get(recipe, {}).items()]
 
@@ -129,12 +122,11 @@ def _other_settings(recipe: str, overrides: Sequence[str]) -> list[str]:
     """Say in what, beside the number of domains, the mixtures differ from the recipe's own; nothing if in nothing."""
     ours, theirs = _settings(recipe, [*_own(recipe), *overrides]), _settings(recipe, overrides)
     pairs = [(name, _value(ours, name), _value(theirs, name)) for name in OWN.get(recipe, {})]
-    sizes = _sizes(recipe)
     differ = [pair for pair in pairs if pair[1] != pair[2]]
     if not differ:
         return []
     return [
-        f"The mixtures of {sizes[0]} to {sizes[-1]} specialists are trained with "
+        f"The mixtures of {GROWTH[0]} to {GROWTH[-1]} specialists are trained with "
         f"{', '.join(f'{name}={value}' for name, value, _ in differ)}; the recipe {recipe}, whose systems stand beside "
         f"them, trains its own mixture with {', '.join(f'{name}={value}' for name, _, value in differ)}."
     ]
