@@ -76,6 +76,61 @@ def test_whole_batches_equal_the_pixel_by_pixel_loop(settings):
         np.testing.assert_array_equal(out[row].numpy(), by_hand)
 
 
+MIXED = AugmentSettings(crop=1, flip=True, cutmix=0.6)
+
+
+def _mixed_by_hand(source, index, view, settings):
+    """Cover a box of one image by another one's, pixel by pixel; return it and whether it was chosen."""
+    out = _by_hand(source[index], index, view, settings)
+    height, width, _ = out.shape
+    draw = [int(mix(np.array([index]), view, number)[0]) for number in range(5, 10)]
+    if draw[0] / 2**63 >= settings.cutmix:
+        return out, False
+    row, side = draw[1] % len(source), (draw[2] / 2**63) ** 0.5
+    other = _by_hand(source[row], row, view, settings)
+    for y in range(height):
+        for x in range(width):
+            if 2 * abs(y - draw[3] % height) < side * height and 2 * abs(x - draw[4] % width) < side * width:
+                out[y, x] = other[y, x]
+    return out, True
+
+
+def test_cutmix_covers_a_box_of_a_share_of_the_views():
+    source = images(40, 7, 5, 3)
+    index, view = torch.arange(40).repeat(3), torch.arange(120) % 4
+    out = augment(source[index], index, view, MIXED, source.numpy())
+    chosen = 0
+    for row in range(120):
+        if view[row] == 0:
+            assert torch.equal(out[row], source[index[row]])
+            continue
+        by_hand, mixed = _mixed_by_hand(source.numpy(), int(index[row]), int(view[row]), MIXED)
+        np.testing.assert_array_equal(out[row].numpy(), by_hand)
+        chosen += mixed
+    assert 0.45 < chosen / 90 < 0.75
+
+
+def test_a_mixed_image_does_not_depend_on_the_batch_either():
+    source = images(12)
+    index, view = torch.arange(12), torch.arange(12) % 3 + 1
+    together = augment(source, index, view, MIXED, source.numpy())
+    for row in range(12):
+        one = slice(row, row + 1)
+        assert torch.equal(augment(source[one], index[one], view[one], MIXED, source.numpy())[0], together[row])
+
+
+def test_boxes_cover_half_of_an_image_at_most_on_average():
+    black, white = np.zeros((1, 32, 32, 1), np.uint8), np.full((1, 32, 32, 1), 255, np.uint8)
+    index, view = torch.zeros(2000, dtype=torch.int64), torch.arange(2000) + 1
+    settings = AugmentSettings(cutmix=1.0)
+    covered = augment(torch.from_numpy(black).repeat(2000, 1, 1, 1), index, view, settings, white).float() / 255
+    shares = covered.mean(dim=(1, 2, 3))
+    # A box would cover half of an image on average if it always lay inside; many reach over an edge.
+    assert 0.25 < shares.mean() < 0.4
+    assert shares.max() > 0.9
+    assert shares.min() < 0.01
+
+
 def test_a_batch_of_cifar_size_is_fast():
     batch, index = images(128, 32, 32, 3), torch.arange(128)
     settings = AugmentSettings(crop=4, flip=True, cutout=8)

@@ -74,6 +74,17 @@ def test_a_batch_holds_the_very_view_that_its_numbers_name(digits, transform):
         assert torch.equal(batch.inputs, transform.to_tensor(augment(raw, batch.index, batch.view, settings)))
 
 
+def test_mixed_views_take_the_other_image_from_the_whole_data_set_and_have_no_labels(digits, transform):
+    settings, rows = AugmentSettings(crop=1, cutmix=0.5), np.arange(200)
+    made = loader(digits, transform, views=4, augment=settings, rows=rows)
+    for batch in made.epoch(0):
+        raw = torch.from_numpy(digits.inputs[batch.index.numpy()])
+        varied = augment(raw, batch.index, batch.view, settings, digits.inputs)
+        assert torch.equal(batch.inputs, transform.to_tensor(varied))
+        assert batch.target is None
+    assert all(batch.target is not None for batch in made.plain())
+
+
 def test_rows_restrict_the_loader_but_keep_their_numbers(digits, transform):
     rows = np.array([5, 900, 17])
     made = loader(digits, transform, rows=rows)

@@ -40,8 +40,10 @@ def test_without_labels_the_teacher_alone_counts():
     batch, signals = example(labels=False)
     student = linear()
     values = DistillTask(student, signals, LossSettings(hard_weight=0.25))(batch, 0.5)
-    assert values.keys() == {"loss"}
-    torch.testing.assert_close(values["loss"], kd_loss(student(batch.inputs), signals(batch).logits, 4.0))
+    assert values.keys() == {"loss", "agreement"}
+    logits, teacher = student(batch.inputs), signals(batch).logits
+    torch.testing.assert_close(values["loss"], kd_loss(logits, teacher, 4.0))
+    assert values["agreement"] == (logits.argmax(dim=1) == teacher.argmax(dim=1)).float().mean()
 
 
 def test_a_student_that_equals_its_teacher_has_nothing_to_learn():

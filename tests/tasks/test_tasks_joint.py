@@ -31,7 +31,12 @@ def test_one_step_reduces_the_loss(labels, progress):
 
 def test_values_without_labels():
     batch, signals = example(labels=False)
-    assert joint_task(signals)(batch, 0.5).keys() == {"loss", "balance"}
+    task = joint_task(signals)
+    values = task(batch, 0.5)
+    assert values.keys() == {"loss", "balance", "agreement"}
+    scores, logits = task.mixture.forward_all(batch.inputs)
+    answer = logits[torch.arange(len(scores)), scores.argmax(dim=1)].argmax(dim=1)
+    assert values["agreement"] == (answer == signals(batch).logits.argmax(dim=1)).float().mean()
 
 
 def test_the_loss_is_the_weighted_sum_of_its_parts():

@@ -29,7 +29,7 @@ def test_layout_and_manifest(pixel_teacher: PixelTeacher, digits: DataSplits, tm
     assert manifest["views"] == [0, 2]
     assert manifest["num_rows"] == 100
     assert manifest["teacher"]["classes"] == list(digits.train.classes)
-    assert manifest["augment"] == {"crop": 2, "flip": True, "cutout": 0}
+    assert manifest["augment"] == {"crop": 2, "flip": True, "cutout": 0, "cutmix": 0.0}
     shards = read_json(cache.path / "view-2" / "manifest.json")["shards"]
     assert [(shard["start"], shard["stop"]) for shard in shards] == [(0, 64), (64, 100)]
     assert {file.suffix for file in cache.path.rglob("*") if file.is_file()} == {".json", ".npy"}

@@ -17,16 +17,17 @@ def below_top(logits: torch.Tensor) -> torch.Tensor:
     return logits - logits.amax(dim=1, keepdim=True)
 
 
+@pytest.mark.parametrize("varied", [VARIED, VARIED.model_copy(update={"cutmix": 0.5})])
 def test_cached_and_live_signals_agree_and_are_of_the_student_s_own_view(
-    pixel_teacher: PixelTeacher, digits: DataSplits, tmp_path: Path
+    pixel_teacher: PixelTeacher, digits: DataSplits, tmp_path: Path, varied: AugmentSettings
 ) -> None:
     data = digits.train
     transform = fit_transform(data, TransformSettings())
-    loader = Loader(data, transform, batch_size=64, seed=5, views=3, augment=VARIED)
+    loader = Loader(data, transform, batch_size=64, seed=5, views=3, augment=varied)
     cache = cache_teacher(
-        pixel_teacher, data, [0, 1, 2, 3], cache_dir=tmp_path, augment=VARIED, embedding=True, quiet=True
+        pixel_teacher, data, [0, 1, 2, 3], cache_dir=tmp_path, augment=varied, embedding=True, quiet=True
     )
-    live, cached = OnlineTeacher(pixel_teacher, data, VARIED), CachedTeacher(cache)
+    live, cached = OnlineTeacher(pixel_teacher, data, varied), CachedTeacher(cache)
     seen = set()
     for epoch in range(2):
         for batch in loader.epoch(epoch):

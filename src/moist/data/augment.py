@@ -13,7 +13,8 @@ from moist.config import Settings
 
 __all__ = ["AugmentSettings", "View", "augment", "mix"]
 
-NUM_DRAWS = 5
+NUM_DRAWS = 10
+UNIT = float(2**63)  # draws are below it
 
 
 class AugmentSettings(Settings):
@@ -23,16 +24,19 @@ class AugmentSettings(Settings):
         crop: pixels of black border that are added on every side before an image of the old size is cut out.
         flip: mirror left to right in half of the views.
         cutout: side in pixels of a black square at a random place (its edges may lie outside); 0 for none.
+        cutmix: share of the views in which another training image, varied likewise, covers a box of random size and
+            place. Such a view has no label, only a teacher's word: where there are any, labels are left out.
     """
 
     crop: int = Field(0, ge=0)
     flip: bool = False
     cutout: int = Field(0, ge=0)
+    cutmix: float = Field(0.0, ge=0, le=1)
 
     @property
     def active(self) -> bool:
         """Tell whether any variation is on."""
-        return bool(self.crop or self.flip or self.cutout)
+        return bool(self.crop or self.flip or self.cutout or self.cutmix)
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,9 @@ def _splitmix64(x: np.ndarray) -> np.ndarray:
     return np.asarray(x ^ (x >> np.uint64(31)))
 
 
-def augment(images: Tensor, index: Tensor, view: Tensor, settings: AugmentSettings) -> Tensor:
+def augment(
+    images: Tensor, index: Tensor, view: Tensor, settings: AugmentSettings, source: np.ndarray | None = None
+) -> Tensor:
     """Return each image under its view; an image's result does not depend on the rest of the batch.
 
     Args:
@@ -79,16 +85,34 @@ def augment(images: Tensor, index: Tensor, view: Tensor, settings: AugmentSettin
         index: (N,) int64 row of each image in its data set.
         view: (N,) int64 view seed; 0 leaves the image as it is.
         settings: which variations.
+        source: (M, H, W, C) uint8, all images of the data set; needed where ``settings.cutmix`` is above 0.
 
     Returns:
         (N, H, W, C) uint8.
+
+    Paper: for cutmix, Yun et al. 2019 (arXiv 1905.04899), section 3; deviation: the labels are not mixed, since the
+    teacher sees the same view and is asked (Beyer et al. 2022, arXiv 2106.05237).
     """
     if not settings.active or not bool(view.any()):
         return images
-    # Draws have fixed numbers, so that switching one variation on or off leaves the others as they were.
-    numbers = mix(index.cpu().numpy(), view.cpu().numpy(), np.arange(NUM_DRAWS)[:, None])
-    draws = torch.from_numpy(numbers).to(images.device)
-    plain = view.to(images.device) == 0
+    draws, plain = _draw(index, view).to(images.device), view.to(images.device) == 0
+    varied = _vary(images, draws, plain, settings)
+    if settings.cutmix:
+        assert source is not None, "cutmix takes a second image from the source"
+        varied = _cover(varied, draws, view, plain, settings, source)
+    return varied
+
+
+def _draw(index: Tensor, view: Tensor) -> Tensor:
+    """Return the random numbers (D, N) of each image and view, below 2^63.
+
+    They have fixed places, so that switching one variation on or off leaves the others as they were.
+    """
+    return torch.from_numpy(mix(index.cpu().numpy(), view.cpu().numpy(), np.arange(NUM_DRAWS)[:, None]))
+
+
+def _vary(images: Tensor, draws: Tensor, plain: Tensor, settings: AugmentSettings) -> Tensor:
+    """Return each image under all variations that need no other image."""
     if settings.crop:
         images = _crop(images, draws[0], draws[1], plain, settings.crop)
     if settings.flip:
@@ -132,6 +156,30 @@ def _cut_out(images: Tensor, down: Tensor, right: Tensor, plain: Tensor, side: i
     rows = hit.view(-1).nonzero()[:, 0]
     blackened = lines.index_select(0, rows) * keep.view(torch.uint8).index_select(0, rows // height)
     return _replace(lines, rows, blackened).view(n, height, width, channels)
+
+
+def _cover(
+    images: Tensor, draws: Tensor, view: Tensor, plain: Tensor, settings: AugmentSettings, source: np.ndarray
+) -> Tensor:
+    """Cover a box of some images by the same box of another one, under its own variation for this view."""
+    rows = ((draws[5].double() / UNIT < settings.cutmix) & ~plain).nonzero()[:, 0]
+    if not len(rows):
+        return images
+    drawn, (height, width) = draws[:, rows], images.shape[1:3]
+    index, view = drawn[6] % len(source), view.to(images.device)[rows]
+    others = torch.from_numpy(source[index.cpu().numpy()]).to(images.device)
+    others = _vary(others, _draw(index, view).to(images.device), view == 0, settings)
+    side = (drawn[7].double() / UNIT).sqrt()  # the box's share of the image, if it lies inside, is even in [0, 1)
+    down = _near(drawn[8] % height, side * height, height)
+    right = _near(drawn[9] % width, side * width, width)
+    box = (down[:, :, None] & right[:, None, :])[..., None]
+    return _replace(images, rows, torch.where(box, others, images[rows]))
+
+
+def _near(centre: Tensor, length: Tensor, size: int) -> Tensor:
+    """Tell of each position (N, size) whether it is in a stretch of this length around its centre."""
+    position = torch.arange(size, device=centre.device)
+    return 2 * (position - centre[:, None]).abs() < length[:, None]
 
 
 def _within(start: Tensor, side: int, length: int) -> Tensor:

@@ -86,9 +86,13 @@ class Loader:
         index_N, view_N = torch.from_numpy(index), torch.from_numpy(view)
         encoded = self._encoded.index_select(0, index_N)
         if self.augment is not None:
-            encoded = augment(encoded, index_N, view_N, self.augment)
-        target = None if self._target is None else self._target.index_select(0, index_N)
-        return Batch(index_N, view_N, self.transform.to_tensor(encoded), target)
+            encoded = augment(encoded, index_N, view_N, self.augment, self._encoded.numpy())
+        return Batch(index_N, view_N, self.transform.to_tensor(encoded), self._labels(index_N, view_N))
+
+    def _labels(self, index_N: Tensor, view_N: Tensor) -> Tensor | None:
+        """Return the labels; none where some of the images may be of two classes."""
+        mixed = self.augment is not None and self.augment.cutmix > 0 and bool(view_N.any())
+        return None if self._target is None or mixed else self._target.index_select(0, index_N)
 
 
 def _tensor(values: np.ndarray) -> Tensor:

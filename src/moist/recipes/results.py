@@ -192,10 +192,14 @@ def _derived(document: Mapping[str, Any], runs: Sequence[Measured]) -> dict[str,
 
 
 def _last_quarter_gain(history: Sequence[Mapping[str, float]]) -> float | None:
-    """Return how much training accuracy rose in the last quarter of the epochs: near 0 where training has converged."""
-    if len(history) < 4 or "accuracy" not in history[-1]:
+    """Return how much training accuracy rose in the last quarter of the epochs: near 0 where training has converged.
+
+    Without labels, it is agreement with the teacher that rose.
+    """
+    name = next((name for name in ("accuracy", "agreement") if history and name in history[-1]), None)
+    if len(history) < 4 or name is None:
         return None
-    return history[-1]["accuracy"] - history[len(history) * 3 // 4 - 1]["accuracy"]
+    return history[-1][name] - history[len(history) * 3 // 4 - 1][name]
 
 
 def verdict(document: Mapping[str, Any]) -> str:

@@ -52,11 +52,15 @@ class DistillTask(nn.Module):
         self.settings = settings
 
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return the loss of one batch; DKD's weight rises over the first tenth of training."""
+        """Return the loss of one batch, and accuracy, or without labels agreement with the teacher.
+
+        DKD's weight rises over the first tenth of training.
+        """
         logits = self.student(batch.inputs).float()
-        soft = self._soft(logits, self.signals(batch).logits, batch.target, progress)
+        teacher = self.signals(batch).logits
+        soft = self._soft(logits, teacher, batch.target, progress)
         if batch.target is None:
-            return {"loss": soft}
+            return {"loss": soft, "agreement": (logits.detach().argmax(dim=1) == teacher.argmax(dim=1)).float().mean()}
         hard = F.cross_entropy(logits, batch.target)
         weight = self.settings.hard_weight
         accuracy = (logits.detach().argmax(dim=1) == batch.target).float().mean()

@@ -85,7 +85,10 @@ class JointTask(nn.Module):
         self.joint = joint
 
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return the loss of one batch, and the balance and accuracy of the deployed choice."""
+        """Return the loss of one batch, the balance, and the deployed choice's accuracy.
+
+        Without labels it is the choice's agreement with the teacher.
+        """
         scores_NK, gate_NK, logits_NKC = self._forward(batch.inputs)
         first = 1 if self.early_exit else 0
         teacher_NC = self.signals(batch).logits
@@ -95,11 +98,10 @@ class JointTask(nn.Module):
         learned_NK = scores_NK[:, first:]
         balance = load_balancing_loss(learned_NK.softmax(dim=1), learned_NK.detach().argmax(dim=1, keepdim=True))
         values = {"loss": loss + self.joint.balance * balance, "balance": balance.detach()}
-        if batch.target is not None:
-            chosen_N = gate_NK.detach().argmax(dim=1)
-            deployed_NC = logits_NKC.detach()[torch.arange(len(chosen_N)), chosen_N]
-            values["accuracy"] = (deployed_NC.argmax(dim=1) == batch.target).float().mean()
-        return values
+        chosen_N = gate_NK.detach().argmax(dim=1)
+        answer_N = logits_NKC.detach()[torch.arange(len(chosen_N)), chosen_N].argmax(dim=1)
+        name, right_N = ("agreement", teacher_NC.argmax(dim=1)) if batch.target is None else ("accuracy", batch.target)
+        return {**values, name: (answer_N == right_N).float().mean()}
 
     def _forward(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the scores of all specialists, and scores and logits of those that ran."""

@@ -21,8 +21,8 @@ def check_views(views: np.ndarray, dataset: IndexedDataset, settings: AugmentSet
         raise UserError(f"view seeds must be 0 (the plain view) or above, got {int(views.min())}; use 0, 1, 2, ...")
     if (views > 0).any() and (dataset.kind != "vision" or settings is None or not settings.active):
         raise UserError(
-            f"views above 0 need images and augment settings (crop, flip or cutout), got view {int(views.max())} of "
-            f"{dataset.name!r} ({dataset.kind}) without; use the plain view, 0, or set augment"
+            "views above 0 need images and augment settings (crop, flip, cutout or cutmix), got view "
+            f"{int(views.max())} of {dataset.name!r} ({dataset.kind}) without; use the plain view, 0, or set augment"
         )
 
 
@@ -41,4 +41,4 @@ def raw_views(
     if settings is None or not (view > 0).any():
         return raw
     images = torch.from_numpy(np.ascontiguousarray(raw))
-    return augment(images, torch.from_numpy(index), torch.from_numpy(view), settings).numpy()
+    return augment(images, torch.from_numpy(index), torch.from_numpy(view), settings, dataset.inputs).numpy()

@@ -363,7 +363,7 @@ def run_in_parts(
         rows = encoded[start : start + size]
         if settings is not None and view:
             index = torch.arange(start, start + len(rows))
-            rows = augment(rows, index, torch.full_like(index, view), settings)
+            rows = augment(rows, index, torch.full_like(index, view), settings, encoded.numpy())
         parts.append(student(transform.to_tensor(rows)).float())
     return torch.cat(parts)
 
