@@ -2,6 +2,7 @@
 
 from moist.moe.auxiliary import router_loss
 from moist.moe.experts import Experts, GatedMLP, conv_expert, mlp_expert
+from moist.moe.inference import pack_for_inference
 from moist.moe.layer import Among, LayerFacts, MoELayer
 from moist.moe.probing import only_expert
 from moist.moe.routers import create_router
@@ -22,6 +23,7 @@ __all__ = [
     "create_router",
     "mlp_expert",
     "only_expert",
+    "pack_for_inference",
     "router_loss",
     "upcycle",
 ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["bias_within", "can_add_within"]
+from moist.moe.packed import forget_packed, packed
+
+__all__ = ["bias_within", "can_add_within", "served_weights"]
 
 FEW = 16  # rows below which the call costs more than it saves
 
@@ -30,8 +33,9 @@ def bias_within(module: nn.Module, rows_ND: Tensor) -> Tensor:
     """Return what a module gives; if it is layers in a row, its plain linear ones by oneDNN's product with a bias.
 
     torch fills the output with the bias and adds the product to it: in bfloat16 that writing and reading takes as long
-    as half of the product. Without gradients a GELU after such a product overwrites it. Modules that are watched
-    by hooks are called as they are.
+    as half of the product. Without gradients a GELU after such a product overwrites it, and weights are read from their
+    copies where there are any (:func:`moist.moe.pack_for_inference`). Modules that are watched by hooks are called as
+    they are.
 
     Args:
         module: any, from (N, D) to (N, D').
@@ -42,7 +46,7 @@ def bias_within(module: nn.Module, rows_ND: Tensor) -> Tensor:
         return output
     ours = False  # whether nobody else holds these rows
     for part in module:
-        if type(part) is nn.Linear and part.weight.dtype == rows_ND.dtype and part.bias is not None:
+        if isinstance(part, nn.Linear) and _is_plain(part, rows_ND.dtype):
             rows_ND, ours = _product(part, rows_ND), True
         elif ours and type(part) is nn.GELU and not torch.is_grad_enabled():
             rows_ND = torch.ops.aten.gelu_(rows_ND, approximate=part.approximate)
@@ -51,8 +55,27 @@ def bias_within(module: nn.Module, rows_ND: Tensor) -> Tensor:
     return rows_ND
 
 
-def _product(layer: nn.Module, rows_ND: Tensor) -> Tensor:
+def served_weights(module: nn.Module) -> Iterator[Tensor]:
+    """Yield the weights that :func:`bias_within` reads by oneDNN's product, once the rows are in bfloat16."""
+    for part in module if type(module) is nn.Sequential else ():
+        if isinstance(part, nn.Linear) and _is_plain(part, torch.bfloat16) and part.weight.device.type == "cpu":
+            yield part.weight
+
+
+def _is_plain(layer: nn.Linear, dtype: torch.dtype) -> bool:
+    return type(layer) is nn.Linear and layer.weight.dtype == dtype and layer.bias is not None
+
+
+def _product(layer: nn.Linear, rows_ND: Tensor) -> Tensor:
+    if not torch.is_grad_enabled():
+        return _call_library(rows_ND, packed(layer.weight), layer.bias)
+    forget_packed(layer.weight)
     output: Tensor = _ProductAndBias.apply(rows_ND, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
+    return output
+
+
+def _call_library(rows_ND: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    output: Tensor = torch.ops.mkldnn._linear_pointwise(rows_ND, weight, bias, "none", [], "")
     return output
 
 
@@ -60,8 +83,7 @@ class _ProductAndBias(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows_ND: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(rows_ND, weight)
-        output: Tensor = torch.ops.mkldnn._linear_pointwise(rows_ND, weight, bias, "none", [], "")
-        return output
+        return _call_library(rows_ND, weight, bias)
 
     @staticmethod
     @once_differentiable
