@@ -96,7 +96,7 @@ def _build_with_exit(
     among = None
     if len(tails) > 1:
         among = build_gate(settings.router, shape, len(tails), own)
-    members = [head, *(LargeTail(tail, features.shape[1:], head) for tail in tails)]
+    members = [head, *(LargeTail(tail, features.shape[1:]) for tail in tails)]
     return TrainableMixture(trunk, EarlyExitGate(head, among), members, settings.router.reads, sparse=True)
 
 

@@ -82,27 +82,22 @@ class ExitHead(nn.Module):
 
 
 class LargeTail(nn.Module):
-    """A specialist that goes on from the shared features, and answers together with the exit.
-
-    Each learns alone; an answer is the mean of the two logits. The exit's are there already, and two that err
-    differently are right more often than the better one.
+    """A specialist that goes on from the shared features.
 
     Args:
         stages: shared features (N, *shape) to logits (N, C).
         shape: of the shared features, D in all.
-        head: the exit's.
     """
 
-    def __init__(self, stages: nn.Module, shape: Sequence[int], head: ExitHead) -> None:
+    def __init__(self, stages: nn.Module, shape: Sequence[int]) -> None:
         super().__init__()
         self.stages = stages
         self.shape = tuple(shape)
-        self.head = head
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features (N, D + E) to logits (N, C): in training the tail's own, else the mean with the exit's."""
-        own: Tensor = self.stages(features[:, : prod(self.shape)].reshape(-1, *self.shape))
-        return own if self.training else (own + self.head(features)) / 2
+        """Map features (N, D + E), the exit's own last, to logits (N, C)."""
+        logits: Tensor = self.stages(features[:, : prod(self.shape)].reshape(-1, *self.shape))
+        return logits
 
 
 class EarlyExitGate(nn.Module):
