@@ -10,6 +10,7 @@ from typing import Any
 
 import hinton_tables
 import specialists_tables
+from deferring_tables import deferring
 from filling import row, update
 from integration_tables import integration
 from mutual_tables import mutual
@@ -216,6 +217,7 @@ PAGES: dict[str, dict[str, Render]] = {
         "classic-density.json": densities,
         "bench-classic-em.json": speed,
     },
+    "early-exit.md": {"deferring-cifar10.json": deferring},
     "runtime.md": {"bench-runtime.json": runtime},
     "serving.md": {"bench-serve.json": serving},
     "scale-out.md": {"bench-scale-out.json": scale_out},

@@ -90,6 +90,9 @@ STUDIES: dict[str, Study] = {
     "frontier-cifar10": Study(
         "moist.recipes.frontier:run_frontier", "CIFAR-10 with 2 to 32 small specialists behind a shared trunk"
     ),
+    "deferring-cifar10": Study(
+        "moist.recipes.deferring:run_deferring", "mixture, larger models, teacher: CIFAR-10 for a fifth of its cost"
+    ),
     "hinton-ensemble": Study(
         "moist.recipes.hinton.ensemble:run", "ten networks on MNIST averaged, and distilled into one of their size"
     ),
