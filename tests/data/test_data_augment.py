@@ -6,6 +6,7 @@ import torch
 
 from moist.data import AugmentSettings, augment
 from moist.data.augment import mix
+from moist.types import UserError
 
 ALL = AugmentSettings(crop=2, flip=True, cutout=3)
 
@@ -117,6 +118,12 @@ def test_a_mixed_image_does_not_depend_on_the_batch_either():
     for row in range(12):
         one = slice(row, row + 1)
         assert torch.equal(augment(source[one], index[one], view[one], MIXED, source.numpy())[0], together[row])
+
+
+def test_cutmix_without_other_images_is_refused():
+    index = torch.arange(6)
+    with pytest.raises(UserError, match=r"cutmix=0\.6 shows parts of other images, got none; give the data set's"):
+        augment(images(), index, index, MIXED)
 
 
 def test_boxes_cover_half_of_an_image_at_most_on_average():

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from moist.config import Settings
+from moist.types import UserError
 
 __all__ = ["AugmentSettings", "View", "augment", "mix"]
 
@@ -90,6 +91,9 @@ def augment(
     Returns:
         (N, H, W, C) uint8.
 
+    Raises:
+        UserError: cutmix has no source.
+
     Paper: for cutmix, Yun et al. 2019 (arXiv 1905.04899), section 3; deviation: the labels are not mixed, since the
     teacher sees the same view and is asked (Beyer et al. 2022, arXiv 2106.05237).
     """
@@ -98,7 +102,10 @@ def augment(
     draws, plain = _draw(index, view).to(images.device), view.to(images.device) == 0
     varied = _vary(images, draws, plain, settings)
     if settings.cutmix:
-        assert source is not None, "cutmix takes a second image from the source"
+        if source is None:
+            raise UserError(
+                f"cutmix={settings.cutmix:g} shows parts of other images, got none; give the data set's as source"
+            )
         varied = _cover(varied, draws, view, plain, settings, source)
     return varied
 
