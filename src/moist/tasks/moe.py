@@ -71,7 +71,7 @@ class MoETask(nn.Module):
         del progress
         if batch.target is None:
             raise UserError(
-                "training on labels needs data with labels, got none; name data.label_column, or leave out augment.cutmix"
+                "training on labels needs data with labels, got none; label them or leave out augment.cutmix"
             )
         logits, facts = self.network.forward_facts(batch.inputs, self.among)  # type: ignore[operator]
         logits = logits.float()
