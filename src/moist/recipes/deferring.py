@@ -9,15 +9,14 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from safetensors.torch import load_file
+import torch
 
 from moist.config import load_config
 from moist.data import IndexedDataset
 from moist.evaluation import Chain, ChainAnswers, Link, evaluate, fit_chain
 from moist.experiments import RECIPES
-from moist.mixture import mixture_cost
 from moist.recipes.configs import shipped_configs
-from moist.recipes.measure import combine, load_mixture
+from moist.recipes.measure import System, measure
 from moist.recipes.plan import Plan, make_plan
 from moist.recipes.results import spread
 from moist.recipes.settings import DistillSettings
@@ -96,8 +95,8 @@ def run_deferring(request: StudyRequest) -> dict[str, Any]:
         systems=systems,
         derived=_derived(systems, budget),
         notes=[
-            "The teacher has seen the validation part in its own training, so links, thresholds and weights are chosen "
-            "on one half of the test part and measured on the other, each half in turn.",
+            "A public teacher has seen the validation part in its own training, so links, thresholds and weights are "
+            "chosen on one half of the test part and measured on the other, each half in turn.",
             *([] if second is None else [f"{second.name} is a second public teacher, which a chain may ask first."]),
         ],
         seconds=sum(result.seconds for found in results.values() for result in found.values()),
@@ -116,30 +115,21 @@ def _second_teacher(space: Workspace, recipe: str, quiet: bool) -> Link | None:
     test = _test(space)
     cache = cache_teacher(teacher, test, [0], cache_dir=default_cache_dir(), quiet=quiet)
     rows = np.arange(len(test))
-    return Link(teacher.name, macs, _softmax(cache.logits(rows, np.zeros_like(rows))))
+    logits = torch.from_numpy(cache.logits(rows, np.zeros_like(rows)))
+    return Link(teacher.name, macs, logits.softmax(dim=1).numpy())
 
 
 def _links(space: Workspace, plan: Plan, jobs: Path, second: Link | None) -> dict[str, Link]:
     """Return what every model of one seed says of the test part, by name."""
-    found = [_mixture_link(space, plan, jobs)]
-    for role in ("student_same_cost", "generalist"):
-        single = plan.single(role)
-        assert single is not None
-        logits = load_file(jobs / single.job / "test.safetensors")["logits"]
-        found.append(Link(role, single.cost.macs, _softmax(logits.numpy())))
-    found += [] if second is None else [second]
-    found.append(Link("teacher", space.teacher["macs"], _softmax(space.teacher_logits("test"))))
-    return {link.name: link for link in found}
+    systems = measure(space, plan, jobs).systems
+    found = {name: _link(name, systems[name]) for name in (*TRAINED, "teacher")}
+    return found if second is None else {**found, second.name: second}
 
 
-def _mixture_link(space: Workspace, plan: Plan, jobs: Path) -> Link:
-    planned = plan.mixtures["mixture"]
-    outputs = load_file(jobs / planned.job / "test.safetensors")
-    probabilities, chosen = combine(outputs["scores"], outputs["logits"], space.settings.inference.top_k)
-    load = [float((chosen == k).float().mean()) for k in range(outputs["scores"].shape[1])]
-    mixture = load_mixture(space, planned.settings, jobs / planned.job)
-    cost, _ = mixture_cost(mixture, space.example(64), load)
-    return Link("mixture", cost.macs, probabilities.numpy())
+def _link(name: str, system: System) -> Link:
+    assert system.probabilities is not None
+    assert system.macs is not None
+    return Link(name, system.macs, system.probabilities)
 
 
 def _chain(
@@ -214,8 +204,3 @@ def _test(space: Workspace) -> IndexedDataset:
 def _target(part: IndexedDataset) -> np.ndarray:
     assert part.target is not None
     return part.target
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
